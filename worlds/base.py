@@ -1,0 +1,212 @@
+"""Worlds: stochastic processes over tokens that know their own next-token law.
+
+Everything is written for one sequence, in nats; callers vmap. A world is a frozen pytree of numbers with a vocabulary
+and three methods; sampling, scoring and floors are the free functions below, written once over these three, so that
+sampling and scoring cannot disagree. Arrays follow the world's own float type: float64 under `jax_enable_x64`.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from worlds.quantity import Quantity
+
+State = Any  # a pytree of arrays: whatever the world must remember of its past
+Tree = TypeVar("Tree")
+
+
+@runtime_checkable
+class World(Protocol):
+    """A frozen pytree of numbers whose conditionals are exact."""
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens."""
+        ...
+
+    def start(self) -> State:
+        """The state before the first token."""
+        ...
+
+    def log_next(self, state: State) -> Float[Array, "vocab"]:
+        """Log p(next token = v | the past that led to this state); exactly -inf where impossible."""
+        ...
+
+    def advance(self, state: State, token: Int[Array, ""]) -> State:
+        """The state after one more token."""
+        ...
+
+
+@runtime_checkable
+class Growing(Protocol):
+    """A world whose memory grows with the past, and so must be told how long the past may become."""
+
+    def sized(self, length: int) -> "World":
+        """The same law, with room for `length` tokens."""
+        ...
+
+
+@runtime_checkable
+class Parallel(Protocol):
+    """A world that scores a whole sequence faster than its own filter, to float precision the same."""
+
+    def log_conditionals(self, tokens: Int[Array, "time"]) -> Float[Array, "time vocab"]:
+        """As the free function of this name."""
+        ...
+
+
+@runtime_checkable
+class HasEntropyRate(Protocol):
+    """A world whose entropy rate has a closed form or a certified interval."""
+
+    def entropy_rate(self) -> Quantity:
+        """lim H(x_t | x_<t), nats per token."""
+        ...
+
+
+def sized(world: World, length: int) -> World:
+    """The world with room for `length` tokens."""
+    return world.sized(length) if isinstance(world, Growing) else world
+
+
+def cast(tree: Tree, dtype: Any) -> Tree:
+    """Every float array of a pytree in another float type; integers stay."""
+    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
+
+
+def sample(world: World, key: Key[Array, ""], length: int) -> Int[Array, "time"]:
+    """Draws one sequence."""
+    world = sized(world, length)
+
+    def step(state, key):
+        token = jax.random.categorical(key, world.log_next(state)).astype(jnp.int32)
+        return world.advance(state, token), token
+
+    return jax.lax.scan(step, world.start(), jax.random.split(key, length))[1]
+
+
+def log_conditionals(world: World, tokens: Int[Array, "time"]) -> Float[Array, "time vocab"]:
+    """Returns log p(x_t = v | x_1 ... x_{t-1}) for every t and v, by the parallel form where the world has one."""
+    world = sized(world, len(tokens))
+    return world.log_conditionals(tokens) if isinstance(world, Parallel) else filtered(world, tokens)
+
+
+def filtered(world: World, tokens: Int[Array, "time"]) -> Float[Array, "time vocab"]:
+    """The same, always by the world's own filter."""
+    world = sized(world, len(tokens))
+
+    def step(state, token):
+        return world.advance(state, token), world.log_next(state)
+
+    return jax.lax.scan(step, world.start(), tokens)[1]
+
+
+def log_prob(world: World, tokens: Int[Array, "time"]) -> Float[Array, ""]:
+    """Returns log p(x_1 ... x_T)."""
+    return jnp.take_along_axis(log_conditionals(world, tokens), tokens[:, None], axis=-1).sum()
+
+
+def states(world: World, tokens: Int[Array, "time"]) -> State:
+    """The states before each token, stacked along time."""
+    world = sized(world, len(tokens))
+    return jax.lax.scan(lambda s, token: (world.advance(s, token), s), world.start(), tokens)[1]
+
+
+def entropy(logs: Float[Array, "*batch vocab"]) -> Float[Array, "*batch"]:
+    """H(p) = - sum p log p, with 0 log 0 = 0."""
+    return -jnp.where(logs > -jnp.inf, jnp.exp(logs) * jnp.where(logs > -jnp.inf, logs, 0), 0).sum(-1)
+
+
+class Functional(NamedTuple):
+    """What a loss averages over: sequences, their weights and the weights of positions.
+
+    L(q) = sum_n weight_n sum_t position_t ( - sum_v p(v | x_n,<t) log q(v | x_n,<t) ).
+    Two losses under different functionals are never subtracted.
+    """
+
+    tokens: Int[Array, "sequence time"]  # the last token is never read as a past
+    weight: Float[Array, "sequence"]  # sums to one
+    position: Float[Array, "time"]  # sums to one
+    exact: bool  # every prefix is here with its exact probability; otherwise the sequences are independent draws
+
+
+LIMIT = 20_000  # enumerate below this many prefixes, sample above
+
+
+def functional(
+    world: World, length: int, key: Key[Array, ""], sequences: int, position: Any = None, limit: int = LIMIT
+) -> Functional:
+    """The functional of a world at a length: exact if at most `limit` prefixes need enumeration, else sampled.
+
+    Args:
+      world: the law.
+      length: tokens per sequence, at least 1.
+      key: for the draws, when they are needed.
+      sequences: how many to draw, at least 2 when draws are needed.
+      position: [time] weights that sum to one; uniform if None.
+      limit: the most prefixes that are enumerated.
+    """
+    if length < 1:
+        raise ValueError(f"functional: length must be at least 1 token, but is {length}")
+    position = jnp.full(length, 1 / length) if position is None else jnp.asarray(position)
+    if world.vocab_size ** (length - 1) <= limit:
+        *_, (tokens, logs, _) = prefixes(world, length - 1)
+        tokens = np.concatenate([tokens, np.zeros_like(tokens[:, :1], shape=(len(tokens), 1))], axis=1)
+        return Functional(jnp.asarray(tokens), jnp.exp(jnp.asarray(logs)), position, True)
+    if sequences < 2:
+        raise ValueError(f"functional: an interval needs at least 2 sequences, but got {sequences}")
+    tokens = jax.vmap(sample, (None, 0, None))(world, jax.random.split(key, sequences), length)
+    return Functional(tokens, jnp.full(sequences, 1 / sequences), position, False)
+
+
+def prefixes(
+    world: World, length: int
+) -> Iterator[tuple[Int[np.ndarray, "prefix time"], Float[np.ndarray, "prefix"], State]]:
+    """Yields (tokens, log probabilities, states) of all possible prefixes of 0, 1, ... `length` tokens.
+
+    Impossible prefixes are dropped as soon as they appear, so that worlds with few words stay small.
+    """
+    world = sized(world, length)
+    one_more = jax.jit(jax.vmap(jax.vmap(world.advance, (None, 0)), (0, None)))
+    following = jax.jit(jax.vmap(world.log_next))
+    vocab = world.vocab_size
+    tokens, logs = np.zeros((1, 0), np.int32), np.zeros(1)
+    state = jax.tree.map(lambda x: jnp.asarray(x)[None], world.start())
+    yield tokens, logs, state
+    for _ in range(length):
+        reached = (logs[:, None] + np.asarray(following(state))).ravel()
+        state = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), one_more(state, jnp.arange(vocab, dtype=jnp.int32)))
+        kept = np.flatnonzero(reached > -np.inf)
+        tokens = np.concatenate([np.repeat(tokens, vocab, 0), np.tile(np.arange(vocab), len(tokens))[:, None]], 1)
+        tokens, logs, state = tokens[kept].astype(np.int32), reached[kept], jax.tree.map(lambda x: x[kept], state)  # noqa: B023
+        yield tokens, logs, state
+
+
+def floors(
+    world: World, length: int, key: Key[Array, ""] | None = None, sequences: int = 1024, limit: int = LIMIT
+) -> list[Quantity]:
+    """h_1 ... h_T: the exact loss H(x_t | x_<t) of the best possible predictor at each position.
+
+    Enumerated where the prefixes are at most `limit`, otherwise the mean exact entropy over sampled prefixes.
+    """
+    measured = functional(world, length, jax.random.key(0) if key is None else key, sequences, limit=limit)
+    h = jax.lax.map(lambda x: entropy(log_conditionals(world, x)), measured.tokens, batch_size=256)
+    return [estimate(h[:, t], measured) for t in range(length)]
+
+
+def estimate(values: Float[Array, "sequence"], measured: Functional) -> Quantity:
+    """The functional's mean of one number per sequence, with its 95 % interval by sequence (Student's t)."""
+    import scipy.stats
+
+    values = np.asarray(values, np.float64)
+    mean = float(np.asarray(measured.weight, np.float64) @ values)
+    if measured.exact:
+        return Quantity(mean, mean, mean, "exact")
+    count = len(values)
+    half = float(scipy.stats.t.ppf(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count))
+    half = 0.0 if np.isnan(half) else half  # inf - inf: an impossible token, whose loss is inf for certain
+    return Quantity(mean, mean - half, mean + half, "estimated", count)
