@@ -64,7 +64,7 @@ class HasEntropyRate(Protocol):
     """A world whose entropy rate has a closed form or a certified interval."""
 
     def entropy_rate(self) -> Quantity:
-        """lim H(x_t | x_<t), nats per token."""
+        """The limit of H(x_t | x_<t), nats per token."""
         ...
 
 

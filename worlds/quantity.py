@@ -1,4 +1,4 @@
-"""A number with its interval and its exactness class. Everything is in nats per token unless its name says otherwise."""
+"""A number with its interval and its exactness class, in nats per token unless its name says otherwise."""
 
 import math
 from dataclasses import dataclass
