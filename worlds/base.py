@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.stats
 from jaxtyping import Array, Float, Int, Key
 
 from worlds.quantity import Quantity
@@ -200,13 +201,11 @@ def floors(
 
 def estimate(values: Float[Array, "sequence"], measured: Functional) -> Quantity:
     """The functional's mean of one number per sequence, with its 95 % interval by sequence (Student's t)."""
-    import scipy.stats
-
-    values = np.asarray(values, np.float64)
-    mean = float(np.asarray(measured.weight, np.float64) @ values)
+    numbers = np.asarray(values, np.float64)
+    mean = float(np.asarray(measured.weight, np.float64) @ numbers)
     if measured.exact:
         return Quantity(mean, mean, mean, "exact")
-    count = len(values)
-    half = float(scipy.stats.t.ppf(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count))
+    count = len(numbers)
+    half = float(scipy.stats.t.ppf(0.975, count - 1) * numbers.std(ddof=1) / np.sqrt(count))
     half = 0.0 if np.isnan(half) else half  # inf - inf: an impossible token, whose loss is inf for certain
     return Quantity(mean, mean - half, mean + half, "estimated", count)

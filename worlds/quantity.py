@@ -38,7 +38,7 @@ class Quantity:
         """The difference as unpaired intervals: [a.low - b.high, a.high - b.low]."""
         if "undefined" in (self.kind, other.kind):
             return undefined()
-        kind = max(self.kind, other.kind, key=_WEAKEST.index)
+        kind: Kind = max((self.kind, other.kind), key=_WEAKEST.index)
         count = min((c for c in (self.count, other.count) if c), default=0)
         return Quantity(
             self.value - other.value, _minus(self.low, other.high), _minus(self.high, other.low), kind, count
@@ -59,7 +59,7 @@ class EmptyInterval(ValueError):
     """Two claims contradict each other."""
 
 
-_WEAKEST = ["exact", "certified", "estimated", "witnessed", "undefined"]
+_WEAKEST: list[Kind] = ["exact", "certified", "estimated", "witnessed", "undefined"]
 
 
 def exact(value: float) -> Quantity:
