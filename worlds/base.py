@@ -81,11 +81,19 @@ def cast(tree: Tree, dtype: Any) -> Tree:
 
 def sample(world: World, key: Key[Array, ""], length: int) -> Int[Array, "time"]:
     """Draws one sequence."""
+    return sample_with_law(world, key, length)[0]
+
+
+def sample_with_law(
+    world: World, key: Key[Array, ""], length: int
+) -> tuple[Int[Array, "time"], Float[Array, "time vocab"]]:
+    """Draws one sequence, and returns the conditionals that each of its tokens was drawn from."""
     world = sized(world, length)
 
     def step(state, key):
-        token = jax.random.categorical(key, world.log_next(state)).astype(jnp.int32)
-        return world.advance(state, token), token
+        law = world.log_next(state)
+        token = jax.random.categorical(key, law).astype(jnp.int32)
+        return world.advance(state, token), (token, law)
 
     return jax.lax.scan(step, world.start(), jax.random.split(key, length))[1]
 

@@ -1,0 +1,61 @@
+"""What must be settled before JAX wakes: float type, devices, the compilation cache; and how members are mapped.
+
+Measured on two cores (thousand tokens a second, small transformer): members one after another on a device a core beat
+`vmap` over members by 1.4 to 1.9 times except where one member is far too small; on a GPU these models leave the device
+idle, and `vmap` over many members is what fills it. So the backend decides.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec
+
+
+def prepare() -> None:
+    """Laws in float64, a single-threaded device for each CPU core, programs cached on disk. Call before any array."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_cpu_multi_thread_eigen" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    jax.config.update("jax_enable_x64", True)
+    if not os.environ.get("JAX_NUM_CPU_DEVICES"):
+        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "noumena" / "xla"
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def spread(function: Callable[..., Any], *, over: str = "member") -> Callable[..., Any]:
+    """Maps function(shared, item) over the leading axis of items, shared between the devices.
+
+    On CPUs the items of one device run one after another (`lax.map`), on other backends at once (`vmap`).
+    The number of items must be a multiple of the number of devices: see `padded`.
+
+    Args:
+      function: (shared, item) -> result, for one item; pure.
+      over: the name of the mapped axis, for error messages and profiles.
+    """
+    devices = jax.devices()
+    mesh = jax.make_mesh((len(devices),), (over,), axis_types=(jax.sharding.AxisType.Auto,))
+    one_by_one = devices[0].platform == "cpu"
+
+    def many(shared: Any, items: Any) -> Any:
+        if one_by_one:
+            return jax.lax.map(lambda item: function(shared, item), items)
+        return jax.vmap(function, (None, 0))(shared, items)
+
+    split, whole = PartitionSpec(over), PartitionSpec()
+    return jax.shard_map(many, mesh=mesh, in_specs=(whole, split), out_specs=split, check_vma=False)
+
+
+def padded(items: Any) -> tuple[Any, int]:
+    """Repeats the last items until their number is a multiple of the devices; returns (items, the true number)."""
+    count = len(jax.tree.leaves(items)[0])
+    places = -(-count // jax.device_count()) * jax.device_count()
+    index = np.minimum(np.arange(places), count - 1)
+    return (items if places == count else jax.tree.map(lambda x: jnp.asarray(x)[index], items)), count

@@ -1,0 +1,130 @@
+"""How far a predictor is from the world: the exact conditional divergence at each prefix, in nats per token.
+
+L(q) - H_D = mean over prefixes of KL(p || q). Every predictor is measured on the same prefixes, so that gaps are paired
+differences, and each mean takes the control variate D_t = log p/q(x_t) - KL_t, whose expectation is known to be 0
+(a martingale difference): never worse than soft labels alone, asymptotically (Glynn & Szechtman 2002).
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.stats
+from jaxtyping import Array, Float, Int
+
+from experiments.backend import padded, spread
+from experiments.reach import kl
+from models.base import pure
+from worlds.base import Functional, World, entropy, log_conditionals
+from worlds.quantity import Quantity, exact
+
+Predict = Callable[[Int[Array, "sequence time"]], Float[np.ndarray, "member sequence time vocab"]]
+
+
+class Measured(NamedTuple):
+    """One predictor on one functional, before any averaging over sequences."""
+
+    excess: Float[np.ndarray, "sequence time"]  # KL_t
+    control: Float[np.ndarray, "sequence time"]  # D_t, mean 0; zeros where the prefixes are enumerated
+    functional: Functional
+
+    def mean(self) -> Quantity:
+        """The excess over the functional, with its interval by sequence."""
+        return average(self.excess, self.control, self.functional)
+
+    def minus(self, other: "Measured") -> Quantity:
+        """The paired difference of two predictors on the same prefixes."""
+        if self.functional is not other.functional:
+            raise ValueError("measure: losses under different functionals are never subtracted, but these two differ")
+        return average(self.excess - other.excess, self.control - other.control, self.functional)
+
+    def by_position(self) -> Float[np.ndarray, "time"]:
+        """The mean excess at each position."""
+        return np.asarray(self.functional.weight, np.float64) @ self.excess
+
+
+def average(
+    values: Float[np.ndarray, "sequence time"], control: Float[np.ndarray, "sequence time"], functional: Functional
+) -> Quantity:
+    """The functional's mean of values [sequence, time], with the control variate and a 95 % interval by sequence."""
+    position = np.asarray(functional.position, np.float64)
+    weight = np.asarray(functional.weight, np.float64)
+    per_sequence = values @ position if np.isfinite(values).all() else np.where(position > 0, values, 0).sum(1)
+    if functional.exact:
+        return exact(weight @ per_sequence)
+    count = len(per_sequence)
+    if not np.isfinite(per_sequence).all():
+        return Quantity(np.inf, np.inf, np.inf, "estimated", count)
+    centre = control @ position
+    variance = centre.var()
+    slope = 0.0 if variance == 0 else ((per_sequence - per_sequence.mean()) @ centre) / count / variance
+    corrected = per_sequence - slope * centre
+    mean, spread_ = corrected.mean(), corrected.std(ddof=2 if variance else 1)
+    half = scipy.stats.t.ppf(0.975, count - 2) * spread_ / np.sqrt(count)
+    return Quantity(float(mean), float(mean - half), float(mean + half), "estimated", count)
+
+
+def law(world: World, tokens: Int[Array, "sequence time"]) -> Float[np.ndarray, "sequence time vocab"]:
+    """The world's own conditionals along many sequences, float64."""
+    (rows, count) = padded(jnp.asarray(tokens))
+    return np.asarray(_law(world, rows))[:count]
+
+
+@jax.jit
+def _law(world, tokens):
+    return spread(log_conditionals, over="sequence")(world, tokens)
+
+
+def network(spec: Any, params: Any, batch: int = 32) -> Predict:
+    """Several members of one architecture (parameters stacked by member) as one batched predictor in float64."""
+
+    def predict(tokens: Int[Array, "sequence time"]) -> Float[np.ndarray, "member sequence time vocab"]:
+        groups = -(-len(tokens) // batch)
+        rows = jnp.asarray(tokens)[np.minimum(np.arange(groups * batch), len(tokens) - 1)]
+        rows, count = padded(rows.reshape(groups, batch, -1))
+        said = np.asarray(_said(spec, params, rows))[:count]
+        said = said.transpose(1, 0, 2, 3, 4).reshape(said.shape[1], -1, *said.shape[3:])
+        return said[:, : len(tokens)]
+
+    return predict
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _said(spec, params, rows):
+    apply = jax.vmap(jax.vmap(pure(spec).apply, (None, 0)), (0, None))
+    said = spread(apply, over="sequence")(params, rows)
+    return jax.nn.log_softmax(said.astype(jnp.float64))  # float32 logs sum to one to 1e-7 only
+
+
+def measure(
+    predict: Predict, functional: Functional, truth: Float[np.ndarray, "sequence time vocab"], batch: int = 1024
+) -> list[Measured]:
+    """Measures every member of a predictor against the world's conditionals along the functional's sequences."""
+    parts = [
+        [_compare(said, truth[i : i + batch], functional.tokens[i : i + batch], functional.exact) for said in predict(functional.tokens[i : i + batch])]
+        for i in range(0, len(truth), batch)
+    ]
+    joined = (tuple(np.concatenate(x) for x in zip(*member, strict=True)) for member in zip(*parts, strict=True))
+    return [Measured(excess, control, functional) for excess, control in joined]
+
+
+def _compare(said, truth, tokens, enumerated):
+    divergence = np.asarray(kl(jnp.asarray(truth), jnp.asarray(said)))
+    if enumerated:
+        return divergence, np.zeros_like(divergence)
+    at = np.asarray(tokens)[..., None]
+    ratio = np.take_along_axis(truth, at, -1)[..., 0] - np.take_along_axis(said, at, -1)[..., 0]
+    with np.errstate(invalid="ignore"):  # inf - inf, where the predictor excludes a token: its excess is inf anyway
+        return divergence, np.nan_to_num(ratio - divergence)
+
+
+def floor(functional: Functional, truth: Float[np.ndarray, "sequence time vocab"]) -> tuple[Quantity, np.ndarray]:
+    """H_D under the functional, and its curve h_1 ... h_T."""
+    h = np.asarray(entropy(jnp.asarray(truth)))
+    control = np.zeros_like(h)
+    if not functional.exact:
+        control = -np.take_along_axis(truth, np.asarray(functional.tokens)[..., None], -1)[..., 0] - h
+    return average(h, control, functional), np.asarray(functional.weight, np.float64) @ h
