@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from experiments.backend import padded, spread
-from experiments.reach import Curve, Member, Numbers, Shape, initial, restarted, train
+from experiments.reach import Curve, Numbers, Shape, initial, restarted, train
 from worlds.base import World, cast
 
 Report = Callable[[int, float, float], None]  # (steps done, mean loss, mean excess of the last chunk)
@@ -70,7 +70,7 @@ def fit(
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _first(spec, shape, world, numbers, weights, data):
     def one(shared, keys):
-        return initial(spec, shape, *shared, *keys)
+        return initial(spec, shape, shared[0], shared[1], keys[0], keys[1])
 
     return spread(one)((world, numbers), (weights, data))
 
@@ -78,12 +78,14 @@ def _first(spec, shape, world, numbers, weights, data):
 @functools.partial(jax.jit, static_argnums=0)
 def _again(shape, numbers, params, data):
     nothing = jnp.zeros((0, shape.length), jnp.int32)
-    return spread(lambda n, x: restarted(shape, n, *x, nothing))(numbers, (params, data))
+    return spread(lambda n, x: restarted(shape, n, x[0], x[1], nothing))(numbers, (params, data))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 5), donate_argnums=4)
 def _chunk(spec, shape, world, numbers, members, steps):
-    return spread(lambda shared, member: train(spec, shape, steps, *shared, member))((world, numbers), members)
+    return spread(lambda shared, member: train(spec, shape, steps, shared[0], shared[1], member))(
+        (world, numbers), members
+    )
 
 
 def save(path: Path, tree: Any) -> None:

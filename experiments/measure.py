@@ -54,7 +54,7 @@ def average(
     weight = np.asarray(functional.weight, np.float64)
     per_sequence = values @ position if np.isfinite(values).all() else np.where(position > 0, values, 0).sum(1)
     if functional.exact:
-        return exact(weight @ per_sequence)
+        return exact(float(weight @ per_sequence))
     count = len(per_sequence)
     if not np.isfinite(per_sequence).all():
         return Quantity(np.inf, np.inf, np.inf, "estimated", count)
@@ -104,7 +104,10 @@ def measure(
 ) -> list[Measured]:
     """Measures every member of a predictor against the world's conditionals along the functional's sequences."""
     parts = [
-        [_compare(said, truth[i : i + batch], functional.tokens[i : i + batch], functional.exact) for said in predict(functional.tokens[i : i + batch])]
+        [
+            _compare(said, truth[i : i + batch], functional.tokens[i : i + batch], functional.exact)
+            for said in predict(functional.tokens[i : i + batch])
+        ]
         for i in range(0, len(truth), batch)
     ]
     joined = (tuple(np.concatenate(x) for x in zip(*member, strict=True)) for member in zip(*parts, strict=True))

@@ -56,9 +56,9 @@ class Reals:
     """The reals of a training, as a user states them; `numbers` makes them arrays, so that they can be mapped over.
 
     steps: the length of the schedule. rate: peak learning rate. warmup: share of the steps over which it rises.
-    decay: decoupled weight decay. clip: largest global gradient norm. momentum: b1 or mu. corruption: probability that a
-    training token (input and label) is replaced by a uniform one. softness: 0 trains on the tokens (hard labels), 1 on
-    the world's own conditionals (soft labels, the oracle's privilege), between them on the mixture.
+    decay: decoupled weight decay. clip: largest global gradient norm. momentum: b1 or mu. corruption: probability that
+    a training token (input and label) is replaced by a uniform one. softness: 0 trains on the tokens (hard labels), 1
+    on the world's own conditionals (soft labels, the oracle's privilege), between them on the mixture.
     """
 
     steps: int = 1000
@@ -146,9 +146,7 @@ def optimiser(shape: Shape, n: Numbers) -> optax.GradientTransformation:
     )
 
 
-def initial(
-    spec: Any, shape: Shape, world: World, n: Numbers, weights: Key[Array, ""], data: Key[Array, ""]
-) -> Member:
+def initial(spec: Any, shape: Shape, world: World, n: Numbers, weights: Key[Array, ""], data: Key[Array, ""]) -> Member:
     """A member before its first step: fresh weights and, where the data are finite, its own n sequences."""
     own, steps = jax.random.split(data)
     dataset = jnp.zeros((0, shape.length), jnp.int32)
@@ -218,7 +216,9 @@ def gradient(
         said = jax.vmap(network.apply, (None, 0))(params, seen)
         target = (1 - n.softness) * jax.nn.one_hot(seen, law.shape[-1], dtype=said.dtype) + n.softness * jnp.exp(law)
         clean = jax.lax.cond(
-            n.corruption > 0, lambda: jax.vmap(network.apply, (None, 0))(jax.lax.stop_gradient(params), tokens), lambda: said
+            n.corruption > 0,
+            lambda: jax.vmap(network.apply, (None, 0))(jax.lax.stop_gradient(params), tokens),
+            lambda: said,
         )
         return -(target * said).sum(-1).mean(), kl(law, clean).mean()
 

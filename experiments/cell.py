@@ -1,0 +1,117 @@
+"""One cell of an experiment, built and checked from its config before anything is traced."""
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from typing import Any
+
+import jax
+import numpy as np
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.reach import Reals, Shape
+from worlds.base import World
+
+SCHEMA = 1  # of the run folder; a part of every identity
+OPERATIONAL = ("force",)  # keys that do not change what a run finds
+
+
+class Refused(Exception):
+    """Bad input: the message says the rule, what was expected and what it got."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Everything a run needs, checked."""
+
+    world: World
+    concept: Any
+    spec: Any
+    shape: Shape
+    reals: Reals
+    seeds: int
+    protocols: dict[str, Any]
+    config: dict[str, Any]
+
+    @property
+    def lengths(self) -> list[int]:
+        """The lengths of the ledger's functionals: multiples of the trained length, which comes first."""
+        return [m * self.shape.length for m in self.config["measure"]["multiples"]]
+
+
+def build(cfg: DictConfig) -> Cell:
+    """Instantiates the objects of a config and checks that they fit together."""
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    try:
+        world = _made(cfg.world)
+        concept, scheme = _made(cfg.perception.concept), _made(cfg.perception.scheme)
+        shape, reals = _part(Shape, config["reach"]), _part(Reals, config["reach"])
+        spec = _made(cfg.instantiation)(vocab=world.vocab_size, length=shape.length, scheme=scheme)
+        protocols = _made(cfg.observe)
+        _check(config, protocols)
+    except InstantiationException as error:
+        raise Refused(_cause(error)) from error
+    except (ValueError, TypeError, OSError) as error:
+        raise Refused(str(error)) from error
+    return Cell(world, concept, spec, shape, reals, config["reach"]["seeds"], protocols, config)
+
+
+def _made(node: Any) -> Any:
+    return instantiate(node, _convert_="all")
+
+
+def _part(kind: type, values: dict[str, Any]) -> Any:
+    return kind(**{f.name: values[f.name] for f in fields(kind)})
+
+
+def _check(config: dict[str, Any], protocols: dict[str, Any]) -> None:
+    for path, least in (("reach.seeds", 1), ("oracle.restarts", 0), ("oracle.steps", 1), ("measure.tokens", 2)):
+        group, name = path.split(".")
+        if config[group][name] < least:
+            raise ValueError(f"{group}: {name} must be at least {least}, but is {config[group][name]}")
+    if not config["oracle"]["rate"] > 0:
+        raise ValueError(f"oracle: rate must be positive, but is {config['oracle']['rate']}")
+    multiples = config["measure"]["multiples"]
+    if not multiples or multiples[0] != 1 or any(m < 1 for m in multiples) or len(set(multiples)) < len(multiples):
+        raise ValueError(
+            "measure: multiples must be different whole numbers that begin with 1, because the ledger's first "
+            f"functional is the trained length, but are {multiples}"
+        )
+    if config["ledger"] not in protocols:
+        raise ValueError(
+            f"ledger: it must name one of the protocols in observe, {', '.join(protocols) or 'none'}, "
+            f"but is {config['ledger']!r}"
+        )
+    unit = getattr(protocols[config["ledger"]], "unit", None)
+    if unit != "nats/token":
+        raise ValueError(f"ledger: its protocol must report nats/token, but {config['ledger']} reports {unit}")
+
+
+def _cause(error: BaseException) -> str:
+    """The message of the constructor that refused, and the key it was called for."""
+    text = str(error).splitlines()
+    key = next((line.strip() for line in text if line.strip().startswith("full_key:")), "")
+    cause = error.__cause__
+    return f"{cause if cause is not None else text[0]}" + (f"  ({key})" if key else "")
+
+
+def identity(config: dict[str, Any]) -> str:
+    """A name for what the config asks: a hash of everything that changes the result."""
+    asked = {k: v for k, v in config.items() if k not in OPERATIONAL and k != "hydra"}
+    return digest({"schema": SCHEMA, "config": asked})
+
+
+def digest(content: Any) -> str:
+    """Twelve hexadecimal digits that name a JSON-like content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def law_digest(world: World) -> str:
+    """A name for a world's law: its type and numbers, whatever config they came from."""
+    leaves, structure = jax.tree.flatten(world)
+    hashed = hashlib.sha256(f"{type(world).__name__} {structure}".encode())
+    for leaf in leaves:
+        hashed.update(np.asarray(leaf).tobytes())
+    return hashed.hexdigest()[:12]

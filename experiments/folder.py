@@ -1,0 +1,115 @@
+"""The run folder: what a run leaves behind, whole or not at all."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.cell import Cell, Refused, digest, identity
+from experiments.fit import save, write
+
+
+def finished(place: Path, cell: Cell) -> dict[str, Any] | None:
+    """The ledger of a finished run of this very config, or None."""
+    path = place / "ledger.json"
+    if not path.exists():
+        return None
+    try:
+        ledger = json.loads(path.read_text())
+        found = ledger["identity"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refused(f"run folder: {path} must be a ledger, but cannot be read; force=true writes it anew") from error
+    if found != identity(cell.config):
+        raise Refused(
+            f"run folder: {place} must belong to this config ({identity(cell.config)}), but holds a finished run of "
+            f"another ({found}); choose another hydra.run.dir, or force=true to replace it"
+        )
+    return ledger
+
+
+@contextmanager
+def claimed(place: Path, cell: Cell, force: bool) -> Iterator[Path]:
+    """The folder of the unfinished work of this very config, with its checkpoints; gone when the run is finished."""
+    work = place / f"work-{identity(cell.config)}"
+    if force and work.exists():
+        shutil.rmtree(work)
+    work.mkdir(parents=True, exist_ok=True)
+    yield work
+    shutil.rmtree(work)
+
+
+def write_all(place: Path, ledger: dict[str, Any], params: Any, curves: dict[str, np.ndarray], seconds: float) -> None:
+    """Writes every file of a finished run; ledger.json comes last, and makes it finished."""
+    from experiments.figures import waterfall
+
+    save(place / "weights.npz", params)
+    _arrays(place / "curves.npz", curves)
+    figure = waterfall(ledger)
+    for ending in ("png", "pdf"):
+        part = place / f".waterfall.{os.getpid()}.{ending}"
+        figure.savefig(part, dpi=200)
+        os.replace(part, place / f"waterfall.{ending}")
+    write(place / "provenance.json", _json(provenance(ledger, seconds)))
+    write(place / "ledger.json", _json(ledger))
+
+
+def _arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    import io
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    write(path, buffer.getvalue())
+
+
+def _json(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+
+
+def provenance(ledger: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """What made the run: code, versions, device, seeds, time."""
+    device = jax.devices()[0]
+    packages = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "hydra-core", "noumena")
+    return {
+        "config_hash": ledger["identity"],
+        "git": _git(),
+        "lock": digest(_lock()),
+        "versions": {p: metadata.version(p) for p in packages} | {"python": platform.python_version()},
+        "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "seeds": ledger["seeds"],
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "wall_seconds": round(seconds, 1),
+        "peak_memory_bytes": _peak(),
+    }
+
+
+def _git() -> dict[str, Any]:
+    root = Path(__file__).parent.parent
+
+    def ask(*words: str) -> str | None:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    status = ask("status", "--porcelain", "--untracked-files=no")
+    return {"commit": ask("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+
+
+def _lock() -> str:
+    lock = Path(__file__).parent.parent / "requirements.lock"
+    return lock.read_text() if lock.exists() else ""
+
+
+def _peak() -> int:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,238 @@
+"""The steps of the main flow: each measures one layer of one cell and returns what the next steps need."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from models.containment import contained
+from models.perception.base import Perceived
+
+from experiments import fit
+from experiments import measure as measuring
+from experiments.cell import Cell, law_digest
+from experiments.ledger import Rungs, instantiated, reached
+from experiments.reach import Curve, numbers
+from experiments.screen import Screen
+from experiments.store import Store
+from experiments.streams import members, stream
+from models.base import pure
+from worlds.base import Functional, HasEntropyRate, entropy, estimate, functional
+from worlds.quantity import Quantity
+
+
+class Floor(NamedTuple):
+    """D at one length."""
+
+    functional: Functional
+    truth: Float[np.ndarray, "sequence time vocab"]
+    loss: Quantity
+    curve: Float[np.ndarray, "time"]
+
+
+class Trained(NamedTuple):
+    """Weights, stacked by member, and their curve."""
+
+    params: Any
+    curve: Curve
+
+
+class Weights(NamedTuple):
+    """Other weights of the same architecture: what else could witness its best."""
+
+    names: list[str]
+    params: list[Any]
+
+
+def floors(cell: Cell) -> dict[int, Floor]:
+    """D: the functional of each length, the world's law along it, and H_D."""
+    key = stream(cell.config["seed"], "measure")
+    return {length: _floor(cell, length, jax.random.fold_in(key, length)) for length in cell.lengths}
+
+
+def _floor(cell: Cell, length: int, key: Any) -> Floor:
+    sequences = max(32, cell.config["measure"]["tokens"] // length)
+    measured = functional(cell.world, length, key, sequences)
+    truth = measuring.law(cell.world, measured.tokens)
+    loss, curve = measuring.floor(measured, truth)
+    return Floor(measured, truth, replace(loss, of=name(cell, length)), curve)
+
+
+def name(cell: Cell, length: int) -> str:
+    """The functional's name: which law, how long, from which start, with which weights."""
+    return f"{law_digest(cell.world)} T={length} from the world's start, uniform over positions"
+
+
+def perceive(cell: Cell, screen: Screen) -> dict[int, Perceived]:
+    """P: the best predictor that the concept allows, at each length, without training."""
+    key, trained = stream(cell.config["seed"], "perceive"), cell.shape.length
+    found = {}
+    with screen.task("perception", len(cell.lengths)) as report:
+        for done, length in enumerate(cell.lengths, 1):
+            sequences = max(32, cell.config["measure"]["tokens"] // length)
+            found[length] = cell.concept.perceive(
+                cell.world, length, trained, jax.random.fold_in(key, length), sequences
+            )
+            report(done, f"{length} tokens")
+    return found
+
+
+def train(cell: Cell, work: Path, screen: Screen) -> Trained:
+    """R: what training reaches, a member for each seed."""
+    seed, count = cell.config["seed"], cell.seeds
+    with screen.task(f"training {count} seeds", cell.reals.steps) as report:
+        return Trained(
+            *fit.fit(
+                cell.spec,
+                cell.shape,
+                cell.world,
+                numbers(cell.reals),
+                cell.reals.steps,
+                members(stream(seed, "initialise"), 0, count),
+                members(stream(seed, "train"), 0, count),
+                checkpoint=work / "reach.npz",
+                report=_progress(report),
+            )
+        )
+
+
+def oracle(cell: Cell, trained: Trained, work: Path, screen: Screen) -> Trained | None:
+    """Fits that bound I from above: endless fresh data, the world's law as labels, from the best members' weights."""
+    asked = cell.config["oracle"]
+    if not asked["restarts"]:
+        return None
+    shape = replace(cell.shape, sequences=0)
+    reals = replace(cell.reals, steps=asked["steps"], rate=asked["rate"], decay=0.0, corruption=0.0, softness=1.0)
+    last = np.asarray(trained.curve.excess[:, -min(50, trained.curve.excess.shape[1]) :].mean(axis=1))
+    best = np.resize(np.argsort(np.nan_to_num(last, nan=np.inf)), asked["restarts"])
+    with screen.task(f"oracle fits, {len(best)} restarts", asked["steps"]) as report:
+        keys = members(stream(cell.config["seed"], "oracle"), 0, len(best))
+        return Trained(
+            *fit.fit(
+                cell.spec,
+                shape,
+                cell.world,
+                numbers(reals),
+                asked["steps"],
+                keys,
+                keys,
+                start=jax.tree.map(lambda x: x[best], trained.params),
+                checkpoint=work / "oracle.npz",
+                report=_progress(report),
+            )
+        )
+
+
+def _progress(report: Callable[[int, str], None]) -> fit.Report:
+    return lambda steps, loss, excess: report(steps, f"loss {loss:.4f}, excess over the floor {excess:.4f}")
+
+
+def witnesses(cell: Cell, oracles: Trained | None, store: Path) -> dict[int, Weights]:
+    """The weights that may witness the architecture's best at each length: constructed, oracle fits, stored ones."""
+    like = jax.eval_shape(pure(cell.spec).init, jax.random.key(0))
+    found: dict[str, Any] = {}
+    if oracles is not None:
+        count = len(oracles.curve.loss)
+        found = {f"oracle {n}": jax.tree.map(lambda x, n=n: x[n], oracles.params) for n in range(count)}
+    result = {}
+    for length in cell.lengths:
+        built = _constructed(cell, length)
+        stored = {f"stored {k}": v for k, v in store_of(cell, store, length).known(like)}
+        both = found | ({} if built is None else {"constructed": built}) | stored
+        result[length] = Weights(list(both), list(both.values()))
+    return result
+
+
+def _constructed(cell: Cell, length: int) -> Any:
+    enlightened = getattr(cell.spec, "enlightened", None)
+    return enlightened(cell.world, length) if enlightened else None
+
+
+def store_of(cell: Cell, folder: Path, length: int) -> Store:
+    """The witness store of this world, architecture and length."""
+    return Store(folder, law_digest(cell.world), cell.spec, length)
+
+
+def measure(
+    cell: Cell,
+    floors: dict[int, Floor],
+    perceived: dict[int, Perceived],
+    trained: Trained,
+    witnesses: dict[int, Weights],
+    screen: Screen,
+) -> dict[int, Rungs]:
+    """Every set of weights against the truth, at each length, on the same prefixes."""
+    rungs = {}
+    with screen.task("measuring", len(floors)) as report:
+        for done, (length, floor) in enumerate(floors.items(), 1):
+            seeds, others = [], {}
+            if defined(cell, length):
+                both = [trained.params] + [jax.tree.map(lambda x: x[None], p) for p in witnesses[length].params]
+                stacked = jax.tree.map(lambda *x: jnp.concatenate(x), *both)
+                found = measuring.measure(measuring.network(cell.spec, stacked), floor.functional, floor.truth)
+                seeds = found[: cell.seeds]
+                others = dict(zip(witnesses[length].names, found[cell.seeds :], strict=True))
+            rungs[length] = Rungs(
+                name(cell, length),
+                floor.loss,
+                perceived[length].excess,
+                bool(contained(cell.spec, cell.concept)),
+                seeds,
+                others,
+            )
+            report(done, f"{length} tokens")
+    return rungs
+
+
+def defined(cell: Cell, length: int) -> bool:
+    """Whether the position scheme says anything at this length."""
+    limit = cell.spec.scheme.limit(cell.shape.length)
+    return limit is None or length <= limit
+
+
+def observe(
+    cell: Cell, floors: dict[int, Floor], trained: Trained, rungs: dict[int, Rungs], screen: Screen
+) -> dict[str, Any]:
+    """O: what each protocol reports of the trained weights."""
+    length = cell.shape.length
+    floor, predict = floors[length].loss, measuring.network(cell.spec, trained.params)
+    truth = reached(rungs[length].members)
+    absolute = Quantity(
+        floor.value + truth.value, floor.low + truth.low, floor.high + truth.high, truth.kind, truth.count
+    )
+    key, seen = stream(cell.config["seed"], "observe"), {}
+    with screen.task("observing", len(cell.protocols)) as report:
+        for done, (label, protocol) in enumerate(cell.protocols.items(), 1):
+            seen[label] = protocol.observe(
+                predict, cell.world, length, absolute, replace(floor, of=""), jax.random.fold_in(key, done)
+            )
+            report(done, label)
+    return seen
+
+
+def zeros(cell: Cell, floors: dict[int, Floor]) -> dict[str, Quantity]:
+    """The zeros by name: no two of them may stand for each other."""
+    floor = floors[cell.shape.length]
+    at_end = estimate(entropy(jnp.asarray(floor.truth[:, -1])), floor.functional)
+    known = {"floor": floor.loss, "bayes_floor": replace(at_end, of="the last position of the trained length")}
+    if isinstance(cell.world, HasEntropyRate):
+        known["entropy_rate"] = replace(cell.world.entropy_rate(), of="the rate, from an endless past")
+    return known
+
+
+def remember(cell: Cell, trained: Trained, witnesses: dict[int, Weights], rungs: dict[int, Rungs], store: Path) -> None:
+    """Keeps the weights that lowered the bound at a length, for whoever measures this architecture next."""
+    for length, found in rungs.items():
+        if not found.members:
+            continue
+        label = instantiated(found)[0]
+        if label.startswith("seed "):
+            member = int(label.split()[1])
+            params = jax.tree.map(lambda x, n=member: x[n], trained.params)
+        else:
+            params = dict(zip(witnesses[length].names, witnesses[length].params, strict=True))[label]
+        store_of(cell, store, length).add(params)

@@ -1,0 +1,58 @@
+"""The types of the run's own numbers. A value of another type, or a key that is not here, is refused by Hydra.
+
+Objects (world, perception, instantiation, observe) need no schema: their `_target_`'s signature is it.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from experiments.reach import Reals, Shape
+
+# The group reach holds the fields of Shape and Reals, and the number of seeds: derived, not restated.
+Reach = dataclasses.make_dataclass(
+    "Reach",
+    [(f.name, f.type, f.default) for part in (Shape, Reals) for f in dataclasses.fields(part)] + [("seeds", int, 4)],
+)
+
+
+@dataclass
+class Oracle:
+    """Oracle fits, which bound the architecture's best from above: endless fresh data, the world's law as labels.
+
+    restarts: fits, each from one of the best trained members; 0 does none. steps: of each. rate: peak learning rate.
+    """
+
+    restarts: int = 2
+    steps: int = 1000
+    rate: float = 1e-3
+
+
+@dataclass
+class Measure:
+    """How losses are measured: tokens for each functional, the lengths as multiples of the trained one."""
+
+    tokens: int = 16384
+    multiples: list[int] = field(default_factory=lambda: [1, 2, 4, 8])
+
+
+@dataclass
+class Config:
+    """A run."""
+
+    seed: int = 0
+    world: Any = MISSING
+    perception: Any = MISSING
+    instantiation: Any = MISSING
+    reach: Reach = field(default_factory=Reach)  # type: ignore[valid-type]
+    oracle: Oracle = field(default_factory=Oracle)
+    measure: Measure = field(default_factory=Measure)
+    observe: Any = MISSING
+    ledger: str = "nonoverlapping"  # the protocol whose score is the ledger's O
+    force: bool = False  # run again although the folder holds a finished run
+
+
+ConfigStore.instance().store(name="schema", node=Config)

@@ -1,0 +1,52 @@
+"""What a person sees while a run works: bars with time left, then the ledger."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from experiments.show import show
+
+
+class Screen:
+    """Progress on standard error, results on standard output."""
+
+    def __init__(self):
+        self.result = Console(highlight=False)
+        self.work = Console(stderr=True, highlight=False)
+
+    def line(self, text: str) -> None:
+        """One line about the work."""
+        self.work.print(text)
+
+    @contextmanager
+    def task(self, name: str, total: int) -> Iterator[Callable[[int, str], None]]:
+        """A bar; call report(done, note) as the work goes on. Without a terminal, one line says when it is done."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        note = ""
+        with Progress(*columns, console=self.work, transient=not self.work.is_terminal) as progress:
+            bar = progress.add_task(name, total=total, note="")
+
+            def report(done: int, text: str) -> None:
+                nonlocal note
+                note = text
+                progress.update(bar, completed=done, note=text)
+
+            yield report
+            seconds = progress.tasks[0].elapsed or 0.0
+        if not self.work.is_terminal:
+            self.line(f"{name}: done in {seconds:.1f} s ({note})")
+
+    def ledger(self, ledger: dict) -> dict:
+        """Prints the ledger and returns it."""
+        show(ledger, self.result)
+        return ledger

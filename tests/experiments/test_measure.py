@@ -1,0 +1,118 @@
+"""Losses against the truth: exact where prefixes are enumerated, covered by their interval where they are sampled."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import measure
+from experiments.ledger import over_seeds, reached
+from models.base import pure
+from models.position import ALiBi
+from models.transformer import Transformer
+from worlds import hmm
+from worlds.base import functional, log_conditionals, log_prob
+
+WORLD = hmm.mess3(0.05, 0.85)
+LENGTH = 5
+SPEC = Transformer(vocab=3, length=LENGTH, scheme=ALiBi(), layers=1, heads=1, width=8)
+PARAMS = jax.vmap(pure(SPEC).init)(jax.random.split(jax.random.key(0), 2))
+
+
+def by_hand(member):
+    """L_R - H_D by a plain loop over all sequences, each with its probability: E[log p(x) - log q(x)] / T."""
+    total = 0.0
+    params = jax.tree.map(lambda x: x[member], PARAMS)
+    for x in itertools.product(range(3), repeat=LENGTH):
+        tokens = jnp.array(x)
+        p = float(jnp.exp(log_prob(WORLD, tokens)))
+        said = jax.nn.log_softmax(pure(SPEC).apply(params, tokens).astype(jnp.float64))
+        q = float(jnp.take_along_axis(said, tokens[:, None], 1).sum())
+        total += p * (np.log(p) - q)
+    return total / LENGTH
+
+
+def measured(weights=None, sequences=64, limit=20_000, key=0):
+    over = functional(WORLD, LENGTH, jax.random.key(key), sequences, limit=limit)
+    truth = measure.law(WORLD, over.tokens)
+    return measure.measure(measure.network(SPEC, PARAMS if weights is None else weights), over, truth)
+
+
+def test_enumerated_losses_equal_a_plain_sum_over_all_sequences():
+    for n, found in enumerate(measured()):
+        assert found.mean().kind == "exact"
+        assert np.isclose(found.mean().value, by_hand(n), atol=1e-12)
+
+
+def test_the_floor_is_the_entropy_of_the_sequences_over_their_length():
+    over = functional(WORLD, LENGTH, jax.random.key(0), 2)
+    floor, curve = measure.floor(over, measure.law(WORLD, over.tokens))
+    logs = np.array([log_prob(WORLD, jnp.array(x)) for x in itertools.product(range(3), repeat=LENGTH)])
+    assert np.isclose(floor.value, -(np.exp(logs) * logs).sum() / LENGTH, atol=1e-12)
+    assert np.isclose(curve.mean(), floor.value)
+
+
+def test_the_world_itself_has_no_excess():
+    over = functional(WORLD, LENGTH, jax.random.key(0), 2)
+    truth = measure.law(WORLD, over.tokens)
+    (found,) = measure.measure(lambda x: np.asarray(jax.vmap(log_conditionals, (None, 0))(WORLD, x))[None], over, truth)
+    assert abs(found.mean().value) < 1e-14
+
+
+def test_an_impossible_price_for_a_possible_token_is_infinite_and_said():
+    over = functional(WORLD, LENGTH, jax.random.key(0), 64, limit=0)
+    truth = measure.law(WORLD, over.tokens)
+    never_two = np.log(np.array([0.5, 0.5, 0.0]), where=[True, True, False], out=np.full(3, -np.inf))
+    (found,) = measure.measure(lambda x: np.broadcast_to(never_two, (1, *x.shape, 3)), over, truth)
+    assert found.mean().value == np.inf
+    assert reached([found, found]).value == np.inf
+
+
+def test_batches_and_members_do_not_change_a_measurement():
+    whole = measured()
+    alone = measured(jax.tree.map(lambda x: x[1:], PARAMS))
+    over = whole[0].functional
+    small = measure.measure(measure.network(SPEC, PARAMS, batch=7), over, measure.law(WORLD, over.tokens), batch=50)
+    assert np.allclose(whole[1].excess, alone[0].excess, atol=1e-6)  # float32 networks, another batch shape
+    assert np.allclose(whole[0].excess, small[0].excess, atol=1e-6)
+
+
+def test_losses_under_different_functionals_are_never_subtracted():
+    one, two = measured()[0], measured(limit=0)[0]
+    with pytest.raises(ValueError, match="never subtracted"):
+        one.minus(two)
+
+
+def test_paired_differences_are_tighter_than_unpaired_ones():
+    one, two = measured(limit=0, sequences=256)
+    paired, unpaired = one.minus(two), one.mean() - two.mean()
+    assert paired.high - paired.low < unpaired.high - unpaired.low
+
+
+def test_the_control_variate_narrows_the_interval():
+    (found, _) = measured(limit=0, sequences=512)
+    with_it = found.mean()
+    without = found._replace(control=np.zeros_like(found.control)).mean()
+    assert with_it.high - with_it.low <= 1.01 * (without.high - without.low)
+
+
+def test_seeds_widen_the_interval_by_their_spread():
+    both = measured(limit=0, sequences=256)
+    seeds, weights = over_seeds(both), reached(both)
+    assert seeds.value == weights.value
+    assert seeds.high - seeds.low > weights.high - weights.low
+    assert over_seeds(both[:1]) == reached(both[:1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sequences", [32, 256])
+def test_the_stated_intervals_cover_the_exact_loss_in_92_to_98_percent_of_200_repetitions(sequences):
+    exact = [found.mean().value for found in measured()]
+    covered = 0
+    for repetition in range(200):
+        found = measured(sequences=sequences, limit=0, key=1000 + repetition)
+        covered += sum(found[n].mean().contains(exact[n]) for n in range(2))
+    print(f"{sequences} sequences: {covered / 4:.1f} % of 400 intervals cover")
+    assert 0.92 <= covered / 400 <= 0.98
