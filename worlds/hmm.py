@@ -1,0 +1,128 @@
+"""Hidden Markov worlds: a hidden state moves and speaks at once, and the world's memory is the belief about it.
+
+`transition[v, s, t]` is p(token v, next state t | state s), so that p(x_1 ... x_T) = pi T[x_1] ... T[x_T] 1. Signed
+entries are allowed (generalised hidden Markov worlds, `worlds.generalised`): nothing below asks for a sign. Worlds here
+start in their stationary law. Sources: Crutchfield & Feldman 2003, arXiv:cond-mat/0102181 (golden mean, even, rrxor);
+Marzen & Crutchfield 2017, arXiv:1702.08565 (mess3).
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax.core import Tracer
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+
+from worlds.belief import Belief, believe, scaled, through
+from worlds.entropy import entropy_rate
+from worlds.quantity import Quantity
+
+
+@struct.dataclass
+class HMM:
+    """p(token v, next state t | state s) = transition[v, s, t]; the world's state is the belief, from `initial`."""
+
+    transition: Float[Array, "*batch vocab state state"]
+    initial: Float[Array, "*batch state"]
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens."""
+        return self.transition.shape[-3]
+
+    def start(self) -> Belief:
+        """The belief before the first token."""
+        return believe(self.initial)
+
+    def log_next(self, state: Belief) -> Float[Array, "vocab"]:
+        """Log p(v) = log sum_s b[s] sum_t T[v, s, t]."""
+        return through(state, self.transition.sum(-1).T).log
+
+    def advance(self, state: Belief, token: Int[Array, ""]) -> Belief:
+        """Bayes, b T[v], then normalise by p(v)."""
+        operator = self.transition[token]
+        return scaled(through(state, operator), through(state, operator.sum(-1, keepdims=True)).log[0])
+
+    def entropy_rate(self) -> Quantity:
+        """Closed form where there is one, else a certified interval (`worlds.entropy`)."""
+        return entropy_rate(np.asarray(self.transition), np.asarray(self.initial))
+
+
+def golden_mean(p: ArrayLike) -> HMM:
+    """The golden mean process: binary, no two ones in a row; a one may follow a zero with probability p.
+
+    Entropy rate H_b(p) / (1 + p): 2/3 bit at p = 1/2. A Markov chain of order one.
+
+    Args:
+      p: probability of a one after a zero, in (0, 1).
+    """
+    (p,) = between(0, 1, "golden_mean", p=p)
+    return HMM(_table([[1 - p, 0], [1, 0]], [[0, p], [0, 0]]), _row([1, p]) / (1 + p))
+
+
+def even(p: ArrayLike) -> HMM:
+    """The even process: ones come in blocks of even length, between any number of zeros.
+
+    Entropy rate H_b(p) / (1 + p). Strictly sofic: no finite window suffices, yet two states do.
+
+    Args:
+      p: probability that a block of ones begins, in (0, 1).
+    """
+    (p,) = between(0, 1, "even", p=p)
+    return HMM(_table([[1 - p, 0], [0, 0]], [[0, p], [1, 0]]), _row([1, p]) / (1 + p))
+
+
+def rrxor(p1: ArrayLike, p2: ArrayLike) -> HMM:
+    """Random, random, xor: two coins, then the xor of the two, for ever.
+
+    Five states: 0 before the first coin; 1, 2 after it fell 0, 1; 3, 4 when the xor must be 1, 0.
+    Entropy rate (H_b(p1) + H_b(p2)) / 3.
+
+    Args:
+      p1: probability that the first coin falls 0, in (0, 1).
+      p2: probability that the second coin falls 0, in (0, 1).
+    """
+    p1, p2 = between(0, 1, "rrxor", p1=p1, p2=p2)
+    a, b = 1 - p1, 1 - p2
+    zero = [[0, p1, 0, 0, 0], [0, 0, 0, 0, p2], [0, 0, 0, p2, 0], [0] * 5, [1, 0, 0, 0, 0]]
+    one = [[0, 0, a, 0, 0], [0, 0, 0, b, 0], [0, 0, 0, 0, b], [1, 0, 0, 0, 0], [0] * 5]
+    return HMM(_table(zero, one), _row([1, p1, a, p1 * b + a * p2, p1 * p2 + a * b]) / 3)
+
+
+def mess3(x: ArrayLike, a: ArrayLike) -> HMM:
+    """The Mess3 process: three states, three tokens, each token a noisy name of the state just entered.
+
+    With b = (1 - a)/2 and y = 1 - 2x, p(token v, next t | state s) = c(v, t) d(s, t), where c is a if v = t else b, and
+    d is y if s = t else x. Its beliefs fill a fractal (Marzen & Crutchfield 2017), and its entropy rate has no closed
+    form. The uniform law is stationary.
+
+    Args:
+      x: probability of moving to a given other state, in (0, 1/2).
+      a: probability that a token names the state just entered, in (0, 1).
+
+    >>> mess3(0.25, 0.5).transition.sum((0, 2)).tolist()
+    [1.0, 1.0, 1.0]
+    """
+    (x,) = between(0, 0.5, "mess3", x=x)
+    (a,) = between(0, 1, "mess3", a=a)
+    same = jnp.eye(3, dtype=bool)
+    emit, move = jnp.where(same, a, (1 - a) / 2), jnp.where(same, 1 - 2 * x, x)
+    return HMM(emit[:, None, :] * move[None, :, :], jnp.full(3, 1 / 3, emit.dtype))
+
+
+def between(low: float, high: float, world: str, **numbers: ArrayLike) -> list[Array]:
+    """The numbers as float arrays, each strictly between two bounds."""
+    for name, value in numbers.items():
+        if not isinstance(value, Tracer) and not np.all((low < np.asarray(value)) & (np.asarray(value) < high)):
+            raise ValueError(f"{world}: {name} must lie strictly between {low} and {high}, but is {value}")
+    return [jnp.asarray(value, float) for value in numbers.values()]
+
+
+def _table(*operators: Any) -> Float[Array, "vocab state state"]:
+    return jnp.stack([jnp.stack([_row(row) for row in operator]) for operator in operators])
+
+
+def _row(numbers: Any) -> Float[Array, "state"]:
+    return jnp.stack([jnp.asarray(x, float) for x in numbers])
