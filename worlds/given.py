@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from worlds.chain import stationary
-from worlds.generalised import generalised, in_coordinates
+from worlds.generalised import fixed, in_coordinates, reflection
 from worlds.hmm import HMM
 
 SUM = 1e-9  # how far a sum of probabilities may lie from one: rounding in float64, and nothing more
@@ -90,10 +90,9 @@ def _is_one(what, total):
 
 
 def _signed(table, initial) -> HMM:
-    world = generalised(jnp.asarray(table), "operators")
-    if initial is not None:
-        w = np.linalg.svd(table.sum(0) - np.eye(table.shape[1]))[2][-1]
-        world = in_coordinates(jnp.asarray(table), jnp.asarray(initial, world.initial.dtype), jnp.asarray(w))
+    start, w = fixed(jnp.asarray(table), "operators")
+    start = start if initial is None else jnp.asarray(initial, start.dtype)
+    world = in_coordinates(jnp.asarray(table), start, reflection(w))
     laws, word, letters = np.asarray(world.initial)[None], 1, np.asarray(world.transition)
     while (word := word * len(letters)) <= WORDS:
         laws = np.einsum("ns,vst->nvt", laws, letters).reshape(-1, letters.shape[-1])

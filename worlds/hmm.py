@@ -2,8 +2,7 @@
 
 `transition[v, s, t]` is p(token v, next state t | state s), so that p(x_1 ... x_T) = pi T[x_1] ... T[x_T] 1. Signed
 entries are allowed (generalised hidden Markov worlds, `worlds.generalised`): nothing below asks for a sign. Worlds here
-start in their stationary law. Sources: Crutchfield & Feldman 2003, arXiv:cond-mat/0102181 (golden mean, even, rrxor);
-Marzen & Crutchfield 2017, arXiv:1702.08565 (mess3).
+start in their stationary law. Sources, where no other is named: Crutchfield & Feldman 2003, arXiv:cond-mat/0102181.
 """
 
 from typing import Any
@@ -16,6 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from worlds.belief import Belief, believe, scaled, through
+from worlds.chain import stationary
 from worlds.entropy import entropy_rate
 from worlds.quantity import Quantity
 
@@ -50,6 +50,16 @@ class HMM:
         return entropy_rate(np.asarray(self.transition), np.asarray(self.initial))
 
 
+def coin(p: ArrayLike) -> HMM:
+    """Independent throws of one coin; entropy rate H_b(p).
+
+    Args:
+      p: probability of a one, in (0, 1).
+    """
+    (p,) = between(0, 1, "coin", p=p)
+    return HMM(_table([[1 - p]], [[p]]), _row([1]))
+
+
 def golden_mean(p: ArrayLike) -> HMM:
     """The golden mean process: binary, no two ones in a row; a one may follow a zero with probability p.
 
@@ -74,6 +84,19 @@ def even(p: ArrayLike) -> HMM:
     return HMM(_table([[1 - p, 0], [0, 0]], [[0, p], [1, 0]]), _row([1, p]) / (1 + p))
 
 
+def z1r(p: ArrayLike) -> HMM:
+    """Zero, one, random, for ever: three states in a ring, of which only the last has a choice. Period 3.
+
+    Entropy rate H_b(p) / 3 (Shai et al. 2024, arXiv:2405.15943, at p = 1/2).
+
+    Args:
+      p: probability that the random token is a one, in (0, 1).
+    """
+    (p,) = between(0, 1, "z1r", p=p)
+    zero, one = [[0, 1, 0], [0, 0, 0], [1 - p, 0, 0]], [[0, 0, 0], [0, 0, 1], [p, 0, 0]]
+    return HMM(_table(zero, one), jnp.full(3, 1 / 3, p.dtype))
+
+
 def rrxor(p1: ArrayLike, p2: ArrayLike) -> HMM:
     """Random, random, xor: two coins, then the xor of the two, for ever.
 
@@ -89,6 +112,20 @@ def rrxor(p1: ArrayLike, p2: ArrayLike) -> HMM:
     zero = [[0, p1, 0, 0, 0], [0, 0, 0, 0, p2], [0, 0, 0, p2, 0], [0] * 5, [1, 0, 0, 0, 0]]
     one = [[0, 0, a, 0, 0], [0, 0, 0, b, 0], [0, 0, 0, 0, b], [1, 0, 0, 0, 0], [0] * 5]
     return HMM(_table(zero, one), _row([1, p1, a, p1 * b + a * p2, p1 * p2 + a * b]) / 3)
+
+
+def sns(p: ArrayLike, q: ArrayLike) -> HMM:
+    """The simple nonunifilar source: a renewal process, each wait the sum of two geometric ones (Crutchfield 1994).
+
+    State A says 0 and moves to B with probability p, unseen; B says 0 and stays, or says 1 and returns to A with
+    probability q. Infinitely many beliefs; its entropy rate is a series over the zeros since the last one.
+
+    Args:
+      p: probability of leaving A, in (0, 1).
+      q: probability of leaving B, in (0, 1).
+    """
+    p, q = between(0, 1, "sns", p=p, q=q)
+    return HMM(_table([[1 - p, p], [0, 1 - q]], [[0, 0], [q, 0]]), _row([q, p]) / (p + q))
 
 
 def mess3(x: ArrayLike, a: ArrayLike) -> HMM:
@@ -110,6 +147,28 @@ def mess3(x: ArrayLike, a: ArrayLike) -> HMM:
     same = jnp.eye(3, dtype=bool)
     emit, move = jnp.where(same, a, (1 - a) / 2), jnp.where(same, 1 - 2 * x, x)
     return HMM(emit[:, None, :] * move[None, :, :], jnp.full(3, 1 / 3, emit.dtype))
+
+
+def random_hmm(states: int, vocab: int, concentration: float, seed: int) -> HMM:
+    """A world drawn at random: p(., . | s) ~ Dirichlet(concentration) over the (token, next state) pairs, each s alone.
+
+    Drawn with NumPy on the host, so that a seed names one world on every device and in every float type. Small
+    concentrations make worlds that are nearly automata; what underflows is an impossible move.
+
+    Args:
+      states: how many, at least 1.
+      vocab: tokens, at least 1.
+      concentration: of each pair, above 0.
+      seed: names the draw.
+    """
+    for name, number in {"states": states, "vocab": vocab}.items():
+        if number < 1:
+            raise ValueError(f"random_hmm: {name} must be at least 1, but is {number}")
+    if not 0 < concentration < np.inf:
+        raise ValueError(f"random_hmm: concentration must be finite and above 0, but is {concentration}")
+    rows = np.random.default_rng(seed).dirichlet(np.full(vocab * states, concentration), size=states)
+    transition = jnp.asarray(rows.reshape(states, vocab, states).swapaxes(0, 1), float)
+    return HMM(transition, stationary(transition))
 
 
 def between(low: float, high: float, world: str, **numbers: ArrayLike) -> list[Array]:
