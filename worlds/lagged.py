@@ -1,0 +1,34 @@
+"""Weighted sums over the past, for all positions at once, in blocks so that long sequences fit in memory."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+BLOCK = 128  # positions per matrix product
+
+
+def recur(ratio: Float[Array, ""], values: Float[Array, "time vocab"]) -> Float[Array, "time vocab"]:
+    """sum_{s < t} ratio^(t-1-s) values[s]: a triangular product within blocks, a recurrence between them."""
+    time, vocab = values.shape
+    size = min(time, BLOCK)
+    blocks = -(-time // size)
+    values = jnp.pad(values, ((0, blocks * size - time), (0, 0))).reshape(blocks, size, vocab)
+    powers = ratio ** jnp.arange(size + 1).astype(ratio.dtype)
+    lag = np.arange(size)[:, None] - np.arange(size)[None, :]
+    inside = jnp.einsum("ij,njv->niv", jnp.where(lag >= 1, powers[np.maximum(lag - 1, 0)], 0), values)
+    ends = jnp.einsum("j,njv->nv", powers[:size][::-1], values)
+    before = jax.lax.scan(lambda sum, end: (powers[size] * sum + end, sum), jnp.zeros_like(ends[0]), ends)[1]
+    return (inside + powers[:size, None] * before[:, None, :]).reshape(blocks * size, vocab)[:time]
+
+
+def convolve(weight: Float[Array, "lag"], values: Float[Array, "time vocab"]) -> Float[Array, "time vocab"]:
+    """sum_{g <= t} weight_g values[t - g]: every block of positions sees a window of as many lags as have weight."""
+    time, vocab = values.shape
+    lags, size = min(len(weight), time), min(time, BLOCK)
+    blocks = -(-time // size)
+    padded = jnp.pad(values, ((lags, blocks * size - time), (0, 0)))
+    lag = lags + np.arange(size)[:, None] - np.arange(lags + size)[None, :]
+    band = jnp.where((lag >= 1) & (lag <= lags), weight[np.clip(lag, 1, lags) - 1], 0)
+    one = lambda n: band @ jax.lax.dynamic_slice_in_dim(padded, n * size, lags + size)  # noqa: E731
+    return jax.lax.map(one, jnp.arange(blocks)).reshape(blocks * size, vocab)[:time]
