@@ -1,0 +1,161 @@
+"""Observation protocols: what an evaluation reports about weights, its exact target and the best attainable score.
+
+A protocol shows token sequences to predictors and turns their answers into a number. Beside that number stand the
+protocol's own expectation for the same weights, the score of the best predictor *given what the protocol shows it*,
+and the world's own score on the same sample. Nats per token, natural logarithms, unless `unit` says otherwise.
+"""
+
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from worlds.base import Functional, World, estimate, log_conditionals, sample
+from worlds.quantity import Quantity, undefined
+
+Predict = Callable[[Int[Array, "sequence time"]], Float[np.ndarray, "member sequence time vocab"]]
+"""Log probabilities (float64, normalised) of several members, seeds of one training or different models, for a batch
+of token sequences; row t is what a member says of token t from the tokens before t, row 0 from the start symbol."""
+
+BATCH = 256  # sequences per call of a predictor: every call of a protocol then has the same shape, and compiles once
+
+
+class Observation(NamedTuple):
+    """What a protocol says of some members, and what it should be compared with."""
+
+    name: str
+    unit: str
+    score: Quantity  # what the protocol reports: hard labels, a finite sample, mean over members
+    scores: tuple[float, ...]  # the same for each member
+    expected: Quantity  # the protocol's expectation for these very weights, mean over members
+    targets: tuple[float, ...]  # the same for each member
+    ceiling: Quantity  # the expected score of the best possible predictor given what is shown
+    world: Quantity  # the world's own score on the protocol's own sample: its distance to the ceiling is luck
+    parts: dict[str, Quantity] | None = (
+        None  # in nats only: "world", "model" and "sampling", the split of score - reached
+    )
+    curve: Float[np.ndarray, "row point"] | None = (
+        None  # rows: score, expected, ceiling; points: the protocol says what
+    )
+    shows: str = ""  # what the predictor gets to see, in words
+
+
+class Protocol(typing.Protocol):
+    """A frozen dataclass of numbers, made from conf/observe/NAME.yaml."""
+
+    def observe(
+        self, predict: Predict, world: World, length: int, reached: Quantity, floor: Quantity, key: Key[Array, ""]
+    ) -> Observation:
+        """Applies the protocol.
+
+        Args:
+          predict: the members.
+          world: the law.
+          length: the trained length T, tokens.
+          reached: L_R, the members' mean exact loss under the ledger's functional (T, world's start, uniform).
+          floor: H_D, the world's own loss under the same functional.
+          key: for the protocol's samples, from a stream that training never sees.
+        """
+        ...
+
+
+class Reading(NamedTuple):
+    """A score per token. `points(logs)[..., v]` is what a predictor that says `logs` gets when token v comes.
+
+    Proper: over all q, sum_v p(v) points(q)[v] is best at q = p, so the best possible score is the truth's.
+    """
+
+    unit: str
+    points: Callable[[Float[np.ndarray, "*rows vocab"]], Float[np.ndarray, "*rows vocab"]]
+    best: Callable[[Float[np.ndarray, "predictor"]], np.integer]  # np.argmin or np.argmax
+
+
+NATS = Reading("nats/token", lambda logs: -logs, np.argmin)
+
+
+def soft(logs: Float[np.ndarray, "*rows vocab"], points: Float[np.ndarray, "... vocab"]) -> Float[np.ndarray, "..."]:
+    """sum_v p(v) points(v), where impossible tokens count nothing (0 times infinity is 0 here)."""
+    possible = logs > -np.inf
+    return np.where(possible, np.exp(logs) * np.where(possible, points, 0), 0).sum(-1)
+
+
+def hard(tokens: Int[np.ndarray, "*rows"], points: Float[np.ndarray, "... vocab"]) -> Float[np.ndarray, "..."]:
+    """points(x) of the tokens that came."""
+    index = np.broadcast_to(tokens[..., None], (*points.shape[:-1], 1))
+    return np.take_along_axis(points, index, -1)[..., 0]
+
+
+def ask(predict: Predict, tokens: Int[np.ndarray, "sequence time"]) -> Float[np.ndarray, "member sequence time vocab"]:
+    """What the members say, refused unless it is a law (or nothing at all, after a past they hold impossible)."""
+    logs = np.asarray(predict(jnp.asarray(tokens)), np.float64)
+    total = np.exp(logs).sum(-1)
+    if logs.shape[1:3] != tokens.shape or not np.all((abs(total - 1) < 1e-5) | (total == 0)):
+        raise ValueError(
+            f"predict: log probabilities [member, {tokens.shape[0]}, {tokens.shape[1]}, vocab] must sum to one, "
+            f"but have shape {logs.shape} and sums from {total.min()} to {total.max()}"
+        )
+    return logs
+
+
+def chunks(count: int, size: int) -> Iterator[tuple[slice, Int[np.ndarray, "row"]]]:
+    """Yields (rows, indices): the indices cover `rows`; the last one repeats, so that all chunks are equally long."""
+    size = min(size, count)
+    for first in range(0, count, size):
+        yield slice(first, min(first + size, count)), np.minimum(np.arange(first, first + size), count - 1)
+
+
+@jax.jit
+def conditionals(world: World, tokens: Int[Array, "sequence time"]) -> Float[Array, "sequence time vocab"]:
+    """The world's log conditionals for several sequences."""
+    return jax.vmap(log_conditionals, (None, 0))(world, tokens)
+
+
+def documents(world: World, key: Key[Array, ""], count: int, length: int) -> Int[np.ndarray, "document time"]:
+    """Independent draws of the world from its start."""
+    return np.asarray(_documents(world, jax.random.split(key, count), length))
+
+
+@jax.jit(static_argnums=2)
+def _documents(world: World, keys: Key[Array, "document"], length: int) -> Int[Array, "document time"]:
+    return jax.vmap(sample, (None, 0, None))(world, keys, length)
+
+
+def mean(values: Float[np.ndarray, "document"], weight: Float[np.ndarray, "document"] | None = None) -> Quantity:
+    """The mean over independent documents with its 95 % interval; exact if these documents, weighted, are all."""
+    count = len(values)
+    weights = jnp.full(count, 1 / count) if weight is None else jnp.asarray(weight)
+    with np.errstate(invalid="ignore"):  # the spread of an infinite loss is inf - inf
+        return estimate(
+            jnp.asarray(values), Functional(jnp.zeros((count, 0), int), weights, weights, weight is not None)
+        )
+
+
+def hull(near: Quantity, far: Quantity) -> Quantity:
+    """One number that lies between two estimated bounds; its value is the first."""
+    return Quantity(near.value, min(near.low, far.low), max(near.high, far.high), near.kind, near.count)
+
+
+def less(a: Quantity, b: Quantity) -> Quantity:
+    """The difference a - b; undefined where both are infinite with one sign."""
+    return undefined() if a.value == b.value and np.isinf(a.value) else a - b
+
+
+def split(
+    score: Quantity, expected: Quantity, ceiling: Quantity, excess: Quantity, reached: Quantity, floor: Quantity
+) -> dict[str, Quantity]:
+    """The declared split of O - L_R, the only place where losses under two functionals meet (exactness 6).
+
+    O - L_R = [O(p*) - H_D] + [(O(q) - O(p*)) - (L_R - H_D)] + [measured - O(q)]: the world part is the same for every
+    model, the model part alone can reverse a ranking, sampling is luck. `excess` is O(q) - O(p*), a paired difference.
+    """
+    reached, floor = replace(reached, of=""), replace(floor, of="")
+    return {
+        "world": less(ceiling, floor),
+        "model": less(excess, less(reached, floor)),
+        "sampling": less(score, expected),
+    }
