@@ -5,6 +5,7 @@ faces the mixture over offsets k of the laws of x_{k+1} x_{k+2} ... That mixture
 World again, whose conditionals are p* (exactness 6): not the world's own rule restarted in the middle of its stream.
 """
 
+import dataclasses
 import functools
 
 import jax.numpy as jnp
@@ -47,7 +48,7 @@ def _(world: HMM, offsets: tuple[int, ...]) -> HMM:
     for offset in range(max(offsets) + 1):
         total += law * offsets.count(offset)
         law = law @ step
-    return world.replace(initial=total / total.sum())
+    return dataclasses.replace(world, initial=total / total.sum())
 
 
 @struct.dataclass
