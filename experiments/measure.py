@@ -120,8 +120,9 @@ def _compare(said, truth, tokens, enumerated):
         return divergence, np.zeros_like(divergence)
     at = np.asarray(tokens)[..., None]
     ratio = np.take_along_axis(truth, at, -1)[..., 0] - np.take_along_axis(said, at, -1)[..., 0]
-    with np.errstate(invalid="ignore"):  # inf - inf, where the predictor excludes a token: its excess is inf anyway
-        return divergence, np.nan_to_num(ratio - divergence)
+    with np.errstate(invalid="ignore"):  # where the predictor excludes a possible token its excess is inf anyway
+        control = ratio - divergence
+    return divergence, np.where(np.isfinite(control), control, 0.0)
 
 
 def floor(functional: Functional, truth: Float[np.ndarray, "sequence time vocab"]) -> tuple[Quantity, np.ndarray]:

@@ -16,7 +16,7 @@ class Quantity:
     undefined: the thing asked for has no meaning there (an absolute concept beyond its trained length).
 
     >>> Quantity(1.5, 1.0, 2.0, "certified") - exact(0.5)
-    Quantity(value=1.0, low=0.5, high=1.5, kind='certified', count=0)
+    Quantity(value=1.0, low=0.5, high=1.5, kind='certified', count=0, of='')
     """
 
     value: float
@@ -24,6 +24,7 @@ class Quantity:
     high: float
     kind: Kind
     count: int = 0  # independent sequences or seeds behind an estimate; 0 where nothing was sampled
+    of: str = ""  # the functional it belongs to (start law, length, weights), where it matters
 
     def __post_init__(self):
         if self.kind not in get_args(Kind):
@@ -35,20 +36,30 @@ class Quantity:
             )
 
     def __sub__(self, other: "Quantity") -> "Quantity":
-        """The difference as unpaired intervals: [a.low - b.high, a.high - b.low]."""
+        """The difference as unpaired intervals: [a.low - b.high, a.high - b.low]; refused across functionals."""
+        if self.of and other.of and self.of != other.of:
+            raise ValueError(
+                f"quantity: both sides of a difference must belong to one functional, but these are {self.of!r} "
+                f"and {other.of!r}; name the zero that belongs to the loss"
+            )
         if "undefined" in (self.kind, other.kind):
             return undefined()
         kind: Kind = max((self.kind, other.kind), key=_WEAKEST.index)
         count = min((c for c in (self.count, other.count) if c), default=0)
         return Quantity(
-            self.value - other.value, _minus(self.low, other.high), _minus(self.high, other.low), kind, count
+            _minus(self.value, other.value),
+            _minus(self.low, other.high),
+            _minus(self.high, other.low),
+            kind,
+            count,
+            self.of or other.of,
         )
 
     def at_least(self, bound: float) -> "Quantity":
         """The interval intersected with [bound, inf), when a theorem says so; empty means that a claim is wrong."""
         if self.kind == "undefined":
             return self
-        return Quantity(self.value, max(self.low, bound), self.high, self.kind, self.count)
+        return Quantity(self.value, max(self.low, bound), self.high, self.kind, self.count, self.of)
 
     def contains(self, value: float, slack: float = 0.0) -> bool:
         """Whether the interval, widened by `slack` for rounding, holds a value."""

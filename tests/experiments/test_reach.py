@@ -4,16 +4,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from experiments import fit, streams
 from experiments.reach import Reals, Shape, corrupt, gradient, initial, kl, numbers, optimiser
 from models.base import pure
-from models.position import ALiBi
-from models.transformer import Transformer
 from worlds import hmm
 from worlds.base import cast, sample_with_law
 
-SPEC = Transformer(vocab=2, length=6, scheme=ALiBi(), layers=1, heads=1, width=8)
+
+class Bigram(nnx.Module):
+    """The smallest network: what it says depends on the last token. It compiles in no time."""
+
+    def __init__(self, vocab: int, rngs: nnx.Rngs):
+        self.table = nnx.Embed(vocab + 1, vocab, rngs=rngs)
+
+    def __call__(self, tokens):
+        past = jnp.concatenate([jnp.full(1, self.table.features), tokens[:-1]])
+        return jax.nn.log_softmax(self.table(past))
+
+
+def spec(rngs):
+    return Bigram(2, rngs)
+
+
+SPEC = spec
 SHAPE = Shape(batch=4, length=6, chunk=3)
 REALS = Reals(steps=6, warmup=0.2)
 WORLD = hmm.golden_mean(0.5)
@@ -88,13 +103,14 @@ def test_curves_show_the_exact_distance_to_the_truth():
     )
     params = pure(SPEC).init(next(iter(keys(0)))[0])
     said = jax.vmap(pure(SPEC).apply, (None, 0))(params, tokens)
-    p = np.exp(np.asarray(law))
-    by_hand = np.nansum(np.where(p > 0, p * (np.asarray(law) - np.asarray(said)), 0), -1).mean()
+    law, said = np.asarray(law), np.asarray(said)
+    terms = np.where(law > -np.inf, np.exp(law) * (np.maximum(law, -99) - said), 0)
+    by_hand = terms.sum(-1).mean()
     assert np.isclose(curve.excess[0, 0], by_hand, atol=1e-6)
 
 
 def test_training_runs_in_float32_and_learns():
-    params, curve = train(reals=Reals(steps=120, rate=0.02))
+    params, curve = train(reals=Reals(steps=120, rate=0.1))
     assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(params))
     assert curve.loss.dtype == jnp.float32
     assert (curve.excess[:, -20:].mean(1) < 0.3 * curve.excess[:, :3].mean(1)).all()
