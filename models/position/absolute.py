@@ -45,7 +45,7 @@ class Waves:
 
     def __call__(self, position: Float[Array, "time"]) -> Float[Array, "time width"]:
         """The embedding."""
-        wavelength = self.base ** (jnp.arange(0, self.width, 2, dtype=jnp.float32) / self.width)
+        wavelength = self.base ** (jnp.arange(0, self.width, 2, dtype=position.dtype) / self.width)
         angle = position[:, None] / wavelength[None, :]
         return jnp.stack([jnp.sin(angle), jnp.cos(angle)], axis=-1).reshape(len(position), self.width)
 

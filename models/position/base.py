@@ -1,9 +1,9 @@
 """Position schemes: what tells an attention network where a token stands.
 
 A scheme is a frozen, hashable spec. Called with a `Size` and random numbers it builds a `Position`: up to four parts,
-each None where the scheme does without. All position arithmetic is done in float32 whatever the network computes in.
-Inputs are numbered from 0, the start symbol; a query at position i reads keys at j <= i, at gap g = i - j >= 0, so
-that the previous token stands at gap 0 of the row that predicts the next one.
+each None where the scheme does without. Position arithmetic is float32 (float64 in a float64 network), whatever the
+network's products are computed in. Inputs are numbered from 0, the start symbol; a query at position i reads keys at
+j <= i, at gap g = i - j >= 0, so that the previous token stands at gap 0 of the row that predicts the next one.
 """
 
 from collections.abc import Callable
@@ -46,6 +46,10 @@ class Look(NamedTuple):
         """Gaps i - j, ready to meet one number per head; negative in the future, which is masked."""
         return (self.query_position[:, None] - self.position[None, :])[None]
 
+    def heads(self, numbers: Any) -> Float[Array, "head 1 1"]:
+        """One number per head, ready to meet [query, key], in the float type of the positions."""
+        return jnp.asarray(numbers, self.position.dtype).reshape(-1, 1, 1)
+
 
 class Position(nnx.Module):
     """What a scheme adds to a network; None where it adds nothing.
@@ -62,9 +66,10 @@ class Position(nnx.Module):
         self.rotation: Callable | None = rotation
         self.bias: Callable | None = bias
 
-    def positions(self, inputs: Int[Array, "time"]) -> Float[Array, "time"]:
+    def positions(self, inputs: Int[Array, "time"], dtype: Any = jnp.float32) -> Float[Array, "time"]:
         """The position of each input."""
-        return counted(inputs) if self.clock is None else self.clock(inputs)
+        where = jnp.arange(len(inputs)) if self.clock is None else self.clock(inputs)
+        return where.astype(dtype)
 
 
 @runtime_checkable
@@ -83,16 +88,6 @@ class Scheme(Protocol):
     def __call__(self, size: Size, rngs: nnx.Rngs) -> Position:
         """Builds it."""
         ...
-
-
-def counted(inputs: Int[Array, "time"]) -> Float[Array, "time"]:
-    """0, 1, 2, ..."""
-    return jnp.arange(len(inputs), dtype=jnp.float32)
-
-
-def per_head(numbers: Any) -> Float[Array, "head 1 1"]:
-    """One float32 number per head, ready to meet [query, key]."""
-    return jnp.asarray(numbers, jnp.float32).reshape(-1, 1, 1)
 
 
 def small(rngs: nnx.Rngs, rows: int, width: int) -> Float[Array, "row feature"]:

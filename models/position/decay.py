@@ -6,14 +6,15 @@ Added outside 1/sqrt(size) unless said otherwise. b(g) is a prior over gaps: sof
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from models.position.base import Look, Position, Size, one_of, per_head
+from models.position.base import Look, Position, Size, one_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Linear:
 
     def __call__(self, look: Look) -> Float[Array, "head query key"]:
         """The bias."""
-        return -per_head(self.slopes) * look.gap
+        return -look.heads(self.slopes) * look.gap
 
 
 class LearnedLinear(nnx.Module):
@@ -109,11 +110,23 @@ class LearnedLinear(nnx.Module):
     def __init__(self, start: Sequence[float]):
         self.raw = nnx.Param(inverse_softplus(start))
 
+    def adjust(self, profiles: Float[np.ndarray, "profile time time"]) -> None:
+        """Slope m_h = the log ratio of the two latest reads of row 2, where it decays."""
+        if profiles.shape[1] < 3:
+            return
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = np.log(profiles[:, 2, 2]) - np.log(profiles[:, 2, 1])
+        values = np.asarray(jax.nn.softplus(self.raw[...]), np.float64)
+        count = min(len(values), len(found))
+        values[:count] = np.where(np.isfinite(found) & (found >= 0), found, values[:count])[:count]
+        self.raw[...] = inverse_softplus(values)
+
     def __call__(self, look: Look) -> Float[Array, "head query key"]:
         """The bias."""
-        return -per_head(jax.nn.softplus(self.raw[...])) * look.gap
+        return -look.heads(jax.nn.softplus(self.raw[...])) * look.gap
 
 
-def inverse_softplus(values: Sequence[float]) -> Float[Array, "head"]:
-    """The s with softplus(s) = values, float32."""
-    return jnp.asarray([math.log(math.expm1(v)) for v in values], jnp.float32)
+def inverse_softplus(values: Any) -> Float[Array, "head"]:
+    """The s with softplus(s) = values, float32; -inf for 0."""
+    with np.errstate(divide="ignore"):
+        return jnp.asarray(np.log(np.expm1(np.asarray(values, np.float64))), jnp.float32)

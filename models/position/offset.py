@@ -59,12 +59,12 @@ class Rotation:
         self, q: Float[Array, "time head size"], k: Float[Array, "time head size"], position: Float[Array, "time"]
     ) -> tuple[Float[Array, "time head size"], Float[Array, "time head size"]]:
         """The turned queries and keys."""
-        angle = position[:, None] * jnp.asarray(self.frequencies, jnp.float32)[None, :]
+        angle = position[:, None] * jnp.asarray(self.frequencies, position.dtype)[None, :]
         return turned(q, angle), turned(k, angle)
 
 
 def turned(x: Float[Array, "time head size"], angle: Float[Array, "time pair"]) -> Float[Array, "time head size"]:
-    """Pairs (m, m + size/2) of the features turned by an angle each, in float32."""
+    """Pairs (m, m + size/2) of the features turned by an angle each, in the float type of the angles."""
     cos, sin = jnp.cos(angle)[:, None], jnp.sin(angle)[:, None]
-    a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    a, b = jnp.split(x.astype(angle.dtype), 2, axis=-1)
     return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1).astype(x.dtype)
