@@ -86,26 +86,28 @@ class Decay:
     def start(self) -> Memory:
         """Nothing but the start symbol has been read."""
         mass = jnp.zeros((len(self.recurrent), 1 + self.vocab_size), self.tables.dtype).at[:, 0].set(1)
-        return Memory(jnp.zeros(1 + self.vocab_size, int), mass, jnp.zeros(self.capacity, int))
+        return Memory(jnp.zeros(1 + self.vocab_size, jnp.int32), mass, jnp.zeros(self.capacity, jnp.int32))
 
     def log_next(self, state: Memory) -> Float[Array, "vocab"]:
         """Log p(next token = v); exactly -inf where impossible."""
         by_symbol = [self._recurrent_reads(state, i, h) for i, h in enumerate(self.recurrent)]
         by_lag = [self._windowed_reads(state.recent, h) for h in self.windowed]
         maps = self._maps()
-        oldest = jnp.concatenate([state.recent, jnp.zeros(1, int)])  # beyond all that is remembered: the start symbol
+        oldest = jnp.concatenate(
+            [state.recent, jnp.zeros(1, jnp.int32)]
+        )  # beyond all that is remembered: the start symbol
         rows = [maps[h] for h in self.recurrent] + [maps[h][oldest] for h in self.windowed]
         return self._read_out(jnp.concatenate(by_symbol + by_lag), jnp.concatenate(rows))
 
     def advance(self, state: Memory, token: Int[Array, ""]) -> Memory:
         """One more token: it is the previous one now, and all others are a lag further away."""
-        symbol = 1 + token
+        symbol = 1 + token.astype(jnp.int32)
         self._refuse_overflow(state)
         age = state.age + 1
         ratio = self._ratios()
-        seen = jnp.arange(1 + self.vocab_size) == symbol
+        seen = jnp.arange(1 + self.vocab_size, dtype=jnp.int32) == symbol
         again = 1 + state.mass * ratio ** age.astype(ratio.dtype)[None, :]
-        recent = jnp.concatenate([symbol[None].astype(state.recent.dtype), state.recent])[: self.capacity]
+        recent = jnp.concatenate([symbol[None], state.recent])[: self.capacity]
         return Memory(jnp.where(seen, 0, age), jnp.where(seen[None, :], again, state.mass), recent)
 
     def log_conditionals(self, tokens: Int[Array, "time"]) -> Float[Array, "time vocab"]:
@@ -175,7 +177,7 @@ class Decay:
         logs = jnp.log(jnp.concatenate([weight[: self.capacity], jnp.zeros(unread, weight.dtype), missing[-1:]]))
         if self.early == "sink":
             return jnp.log(self.weights[h]) + logs - jnp.log(found[0] + missing[0])
-        past = jnp.concatenate([recent, jnp.zeros(1, recent.dtype)]) > 0
+        past = jnp.concatenate([recent, jnp.zeros(1, jnp.int32)]) > 0
         return jnp.log(self.weights[h]) + self._renormalised(jnp.where(past, logs, -jnp.inf), -1)
 
     def _renormalised(self, logs: Float[Array, "read"], start: int) -> Float[Array, "read"]:

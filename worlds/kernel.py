@@ -253,7 +253,7 @@ class NearFar:
 
     def tail(self, lag: int) -> Float[Array, ""]:
         """The rest of the near part, and the far lag if it lies beyond."""
-        return self.share * self.rate**lag + (1 - self.share) * (lag < self.far)
+        return self.share * self.rate**lag + (1 - self.share) * float(lag < self.far)
 
 
 def near_far(rate: ArrayLike, far: int, share: ArrayLike = 0.5) -> NearFar:

@@ -19,7 +19,7 @@ def recur(ratio: Float[Array, ""], values: Float[Array, "time vocab"]) -> Float[
     inside = jnp.einsum("ij,njv->niv", jnp.where(lag >= 1, powers[np.maximum(lag - 1, 0)], 0), values)
     ends = jnp.einsum("j,njv->nv", powers[:size][::-1], values)
     before = jax.lax.scan(lambda sum, end: (powers[size] * sum + end, sum), jnp.zeros_like(ends[0]), ends)[1]
-    return (inside + powers[:size, None] * before[:, None, :]).reshape(blocks * size, vocab)[:time]
+    return (inside + powers[None, :size, None] * before[:, None, :]).reshape(blocks * size, vocab)[:time]
 
 
 def convolve(weight: Float[Array, "lag"], values: Float[Array, "time vocab"]) -> Float[Array, "time vocab"]:
