@@ -29,9 +29,14 @@ def _identity(*, _root_) -> str:
     return identity(config)  # type: ignore[arg-type]
 
 
+def sweep_name(overrides: list[str]) -> str:
+    """A name for a multirun: a hash of its overrides, without those that change no result."""
+    return digest(sorted(o for o in overrides if not o.startswith("force=")))
+
+
 def _sweep(*, _root_) -> str:
-    """${sweep:} names a multirun's folder after its overrides."""
-    return digest(sorted(o for o in list(_root_.hydra.overrides.task) if not o.startswith("force=")))
+    """${sweep:} names a multirun's folder; a job, whose overrides are its own, is told by experiments.study.AtEnd."""
+    return os.environ.get("NOUMENA_SWEEP") or sweep_name(list(_root_.hydra.overrides.task))
 
 
 OmegaConf.register_new_resolver("identity", _identity)
