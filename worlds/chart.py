@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float, Int
@@ -56,9 +57,9 @@ class PCFG:
     binary: Float[Array, "*batch symbol pair"]  # P(A -> B C | A is not empty); row 0 is the start symbol
     lexical: Float[Array, "*batch symbol token"]  # P(A -> token | A is not empty)
     closure: Float[Array, "*batch symbol symbol"]  # (I - L)^-1: a solve at every token would dwarf the filter
-    left: Int[Array, "*batch pair"]  # B of each pair
-    right: Int[Array, "*batch pair"]  # C of each pair
     rate: Float[Array, "*batch 2"]  # interval of the entropy rate, from the rules before normal form
+    left: tuple[int, ...] = struct.field(pytree_node=False)  # B of each pair
+    right: tuple[int, ...] = struct.field(pytree_node=False)  # C of each pair
     names: tuple[str, ...] = struct.field(pytree_node=False)  # of the tokens
     document: int = struct.field(pytree_node=False)  # tokens of the longest document that may be read
     length: int | None = struct.field(pytree_node=False, default=None)  # tokens that will be read, where that is known
@@ -104,7 +105,7 @@ class PCFG:
         possible = jnp.where(ends, state.end, total) > 0
         self._refuse_overflow(state.age, ~ends & possible)
         column, inside = self._spans(state, jnp.where(total > 0, emits / jnp.where(total > 0, total, 1), 0))
-        waiting = jnp.zeros_like(emits).at[self.right].add((state.chosen * column).sum(0))
+        waiting = jnp.zeros_like(emits).at[np.array(self.right, int)].add((state.chosen * column).sum(0))
         reach = jnp.where(ends, self._fresh(), waiting @ self.closure)
         reach = jnp.where(possible, reach, 0)  # after an impossible token: zeros, so -inf for ever
         place = (state.position + 1) % self.room
@@ -139,8 +140,8 @@ class PCFG:
             spans = jnp.where(back == 0, emits, self.binary @ sums[place])
             # unreached symbols are left out: nothing bounds their inside once it is divided by the conditionals
             spans = jnp.where((back <= state.age) & (state.reach[place] > 0), spans, 0)
-            sums = sums + state.first[place] * spans[self.right][None]
-            column = column.at[place].add(spans[self.left])  # the last block goes round and adds nothing
+            sums = sums + state.first[place] * spans[np.array(self.right, int)][None]
+            column = column.at[place].add(spans[np.array(self.left, int)])  # the last block goes round and adds nothing
             return (sums, column, jnp.where(back == state.age, spans[0], inside)), None
 
         def block(carry, back):  # static bounds, so that slopes exist; starts before every document are skipped
