@@ -1,0 +1,227 @@
+"""Read concepts: the past may matter through attention profiles, and what is read is mixed (see `programme`).
+
+order_free < decay < offset < absolute: each dictionary contains the one before, by construction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from models.base import Predictor
+from models.perception import absolute, membership, programme
+from models.perception.base import Perceived, nothing, split
+from models.perception.contexts import Contexts, enumerated
+from models.perception.profiles import ALL_LAGS, Dictionary, Geometric, table
+from models.perception.projection import Projection, project, read
+from models.perception.sandwich import REPLICATES, Draws, bracket, draw
+from worlds.base import LIMIT, World, functional, log_conditionals
+from worlds.quantity import Quantity, certified, exact
+
+ROUNDING = 1e-12  # nats: what the sums of a programme may be off by
+ROUGH = 5e-6  # nats: certificates on samples, far below their noise
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The mixtures q_t = sum_h phi_h,t M_h of a dictionary's profiles."""
+
+    name: str
+    dictionary: Dictionary
+
+    def perceive(self, world: World, length: int, trained: int, key: Key[Array, ""], sequences: int) -> Perceived:
+        """Zero by proof if the world is a member; else the programme, over all prefixes or over samples of them."""
+        del trained  # distances mean the same at every length
+        own = membership.reads(world, length)
+        if own is not None and all(membership.inside(profile, self.dictionary) for profile in own[0]):
+            return _member(world, *own)
+        if world.vocab_size ** (length - 1) <= LIMIT:
+            return self._enumerated(enumerated(world, functional(world, length, key, sequences)), own is not None)
+        return self._sampled(draw(world, length, key, sequences), own is not None)
+
+    def _enumerated(self, contexts: Contexts, is_mixture: bool) -> Perceived:
+        found = project(contexts, self.dictionary)
+        excess = proved(found.excess, found.certificate)
+        richest = None if is_mixture else absolute.project(contexts)
+        readout = zero() if richest is None else proved(richest.excess, richest.certificate)
+        info = learnt(found, contexts.length) | {"certificate": found.certificate}
+        return split(predictor(found), excess, readout, info)
+
+    def _sampled(self, draws: Draws, is_mixture: bool) -> Perceived:
+        fits, excess = self._bracket(draws)
+        found = _mean(fits)
+        info = learnt(found, draws.fresh.length) | {"replicates": REPLICATES}
+        info["certificate"] = max(fit.certificate for fit in fits)
+        if is_mixture:
+            return split(predictor(found), excess, zero(), info)
+        # Maps of every position's own cannot be found from samples: what offsets reach bounds them from above.
+        richest = excess if self.dictionary == OFFSET else Mixture("offset", OFFSET)._bracket(draws, fits[-1])[1]
+        best = min(excess.high, richest.high)
+        readout = Quantity(min(excess.value, richest.value), 0.0, best, "estimated", excess.count)
+        return split(predictor(found), excess, readout, info)
+
+    def _bracket(self, draws: Draws, first: Projection | None = None) -> tuple[list[Projection], Quantity]:
+        def fit(contexts: Contexts, before: Projection | None) -> Projection:
+            start = before or first
+            return project(contexts, self.dictionary, ROUGH, start.columns if start else ())
+
+        return bracket(draws, fit, lambda fits, contexts: law(_mean(fits), contexts))
+
+
+@dataclass(frozen=True)
+class Absolute:
+    """Mixtures in which every position reads every earlier position through maps of its own (see `absolute`)."""
+
+    extension: str | None = None
+    name: str = "absolute"
+
+    def perceive(self, world: World, length: int, trained: int, key: Key[Array, ""], sequences: int) -> Perceived:
+        """As `Mixture.perceive`; undefined beyond the trained length unless an extension was declared."""
+        if length > trained:
+            if self.extension is None:
+                return nothing(f"positions beyond the trained {trained} have no meaning, but {length} are asked for")
+            return offset().perceive(world, length, trained, key, sequences)
+        own = membership.reads(world, length)
+        if own is not None:
+            return _member(world, *own)
+        if world.vocab_size ** (length - 1) <= LIMIT:
+            found = absolute.project(enumerated(world, functional(world, length, key, sequences)))
+            excess = proved(found.excess, found.certificate)
+            return split(absolute.predictor(found), excess, excess, {"certificate": found.certificate})
+        # A map for every pair of positions cannot be found from samples: the best of `offset` is a member.
+        reached = offset().perceive(world, length, trained, key, sequences)
+        excess = replace(reached.excess, low=0.0)
+        return reached._replace(excess=excess, readout=excess, concept=exact(0.0))
+
+
+def order_free(starts: Sequence[float] | str = "continuum") -> Mixture:
+    """The order of the past does not matter: every earlier token is read alike (NoPE's idea).
+
+    Args:
+      starts: pseudo-counts of the start symbol, each at least 0; or "continuum".
+
+    >>> order_free([0, 1.5]).dictionary
+    (Geometric(slopes=(0.0,), starts=(0.0, 1.5)),)
+    """
+    return Mixture("order_free", (Geometric((0.0,), _numbers("order_free", "starts", starts)),))
+
+
+def decay(slopes: Sequence[float] | str = "continuum", starts: Sequence[float] | str = "continuum") -> Mixture:
+    """The past matters through its distance-decayed content: profiles e^{-m (g-1)} over distances g.
+
+    ALiBi's idea (Press et al. 2022, arXiv:2108.12409). The continuum holds m = 0, so all of `order_free`.
+
+    Args:
+      slopes: m, each at least 0; "alibi" for 1/2 ... 1/256; or "continuum", [0, inf].
+      starts: half-times of the start symbol in tokens, each at least 0 (models/perception/profiles.py); or "continuum".
+    """
+    if isinstance(slopes, str) and slopes == "alibi":
+        slopes = [2.0**-h for h in range(8, 0, -1)]
+    return Mixture("decay", (Geometric(_numbers("decay", "slopes", slopes), _numbers("decay", "starts", starts)),))
+
+
+OFFSET: Dictionary = (Geometric(), ALL_LAGS)
+
+
+def offset() -> Mixture:
+    """The past matters by distance, any distance in any way: one profile per lag, and all of `decay`.
+
+    Relative schemes' idea (T5's bias, RoPE). Lags that find no token read the start symbol.
+    """
+    return Mixture("offset", OFFSET)
+
+
+def absolute_positions(extension: str | None = None) -> Absolute:
+    """The past matters by position: which token stood where, each position read in its own way.
+
+    Learned and sinusoidal position embeddings' idea (Vaswani et al. 2017, arXiv:1706.03762); it holds all of `offset`.
+
+    Args:
+      extension: what positions beyond the trained length mean: None, nothing, so the concept is undefined there; or
+        "offset", distances count there as in `offset`.
+    """
+    if extension not in (None, "offset"):
+        raise ValueError(f"absolute: extension must be none or offset, but is {extension!r}")
+    return Absolute(extension)
+
+
+def _numbers(concept: str, name: str, numbers: Sequence[float] | str) -> tuple[float, ...] | None:
+    if isinstance(numbers, str):
+        if numbers != "continuum":
+            raise ValueError(f"{concept}: {name} must be numbers or a known word such as continuum, but is {numbers!r}")
+        return None
+    values = tuple(sorted({float(x) for x in numbers}))
+    if not values or not values[0] >= 0:
+        raise ValueError(f"{concept}: {name} must be one or more numbers, each at least 0, but are {list(numbers)}")
+    return values
+
+
+def _member(world: World, profiles: Float[np.ndarray, "head time 1+time"], maps: programme.Maps) -> Perceived:
+    """The world is its own best predictor."""
+    names = [f"the world's head {h}" for h in range(len(maps))]
+    info = {"profiles": names, "weight": maps[:, 0].sum(-1).tolist(), "certificate": 0.0}
+    info["informative_lag_mass"] = informative(profiles[:, -1], maps).tolist()
+    return split(lambda tokens: log_conditionals(world, tokens), zero(), zero(), info)
+
+
+def proved(excess: float, certificate: float) -> Quantity:
+    """A feasible point's value, and how far below it the optimum can be; never below the floor, by Gibbs."""
+    return certified(excess, max(excess - certificate, 0.0), max(excess, 0.0) + ROUNDING)
+
+
+def zero() -> Quantity:
+    """By a proof of membership."""
+    return certified(0.0, 0.0, 0.0)
+
+
+def learnt(found: Projection, length: int) -> dict[str, Any]:
+    """Names and weights of the profiles, the largest first, and what each lag says at the last position."""
+    order = np.argsort(-found.weight)
+    last = np.stack([table(column, length)[-1] for column in found.columns])
+    return {
+        "profiles": [c.family.label(c.slope, c.start) for c in (found.columns[h] for h in order)],
+        "weight": found.weight[order].tolist(),
+        "informative_lag_mass": informative(last, found.maps).tolist(),
+    }
+
+
+def informative(profile: Float[np.ndarray, "head 1+time"], maps: programme.Maps) -> Float[np.ndarray, "lag"]:
+    """u_g = w_g - sum_y min_a M_g[a, y] with M_g = sum_h alpha_h[lag g] M_h: what depends on the token at lag g.
+
+    Constants move freely between lags, so weights alone mean nothing; this does.
+
+    Args:
+      profile: every head's attention at one position; column 0 is the start symbol's, the last token's is never read.
+      maps: M_h.
+    """
+    by_lag = np.einsum("hg,hay->gay", profile[:, 1:-1][:, ::-1], maps[:, 1:])
+    return by_lag[:, 0].sum(-1) - by_lag.min(1).sum(-1)
+
+
+def law(found: Projection, contexts: Contexts) -> Float[np.ndarray, "context vocab"]:
+    """The mixture's law at every context."""
+    return programme.mixed(read(found.columns, contexts), found.maps)
+
+
+def _mean(fits: Sequence[Projection]) -> Projection:
+    """The even mixture of the optima, a member of the class; profiles in common are joined."""
+    columns = tuple(dict.fromkeys(column for fit in fits for column in fit.columns))
+    maps = np.zeros((len(columns), *fits[0].maps.shape[1:]))
+    for fit in fits:
+        maps[[columns.index(column) for column in fit.columns]] += fit.maps / len(fits)
+    return Projection(columns, programme.feasible(maps), float("nan"), float("nan"))
+
+
+def predictor(found: Projection) -> Predictor:
+    """The mixture as a predictor, at any length: its profiles are formulas."""
+    maps = jnp.asarray(found.maps)
+
+    def predict(tokens: Int[Array, "time"]) -> Float[Array, "time vocab"]:
+        tables = jnp.asarray(np.stack([table(column, tokens.shape[0]) for column in found.columns]))
+        said = maps[:, jnp.concatenate([jnp.zeros(1, tokens.dtype), 1 + tokens])]
+        return jnp.log(jnp.einsum("hts,hsy->ty", tables, said))
+
+    return predict

@@ -1,0 +1,152 @@
+"""Attention profiles: ways of spreading one unit of attention over the past and a start symbol, by distance alone.
+
+A family is a lag kernel k(g; slope), g = 1 for the previous token, renormalised over the tokens that are there, and a
+share that goes to the start symbol instead, which depends on how many tokens t there are:
+alpha[t, t-g] = (1 - share_t) k(g) / sum_{g' <= t} k(g'),   alpha[t, start] = share_t,   share_0 = 1.
+A dictionary is a tuple of families; the union of two dictionaries is their concatenation, so larger concepts contain
+smaller ones by construction.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import scipy.special
+from jaxtyping import Float
+
+
+@runtime_checkable
+class Family(Protocol):
+    """Profiles that share a formula, told apart by two numbers, slope and start."""
+
+    @property
+    def searched(self) -> tuple[bool, bool]:
+        """Whether slopes, and whether starts, are a continuum, of which `grid` is where the search begins."""
+        ...
+
+    def grid(self, length: int) -> tuple[Float[np.ndarray, "slope"], Float[np.ndarray, "start"]]:
+        """The numbers to look at for sequences of `length` tokens, ascending."""
+        ...
+
+    def kernel(
+        self, slopes: Float[np.ndarray, "slope"], lags: Float[np.ndarray, "lag"]
+    ) -> Float[np.ndarray, "slope lag"]:
+        """k(g), not normalised."""
+        ...
+
+    def share(
+        self, slopes: Float[np.ndarray, "slope"], starts: Float[np.ndarray, "start"], times: Float[np.ndarray, "time"]
+    ) -> Float[np.ndarray, "slope start time"]:
+        """What the start symbol gets where `times` tokens are there."""
+        ...
+
+    def label(self, slope: float, start: float) -> str:
+        """A profile's name for a reader."""
+        ...
+
+
+Dictionary = tuple[Family, ...]
+
+
+class Column(NamedTuple):
+    """One profile of a family."""
+
+    family: Family
+    slope: float
+    start: float
+
+
+def table(column: Column, length: int) -> Float[np.ndarray, "time 1+time"]:
+    """alpha[t, 0] for the start symbol, alpha[t, 1 + s] for token s < t; rows sum to one."""
+    slopes, starts, times = np.array([column.slope]), np.array([column.start]), np.arange(float(length))
+    kernel = column.family.kernel(slopes, np.arange(1.0, length))[0]
+    share = column.family.share(slopes, starts, times)[0, 0]
+    lag = np.arange(length)[:, None] - np.arange(length)[None, :]
+    raw = np.where(lag > 0, np.append(kernel, 0.0)[np.where(lag > 0, lag, length) - 1], 0.0)
+    total = raw.sum(1)
+    return np.column_stack([share, raw * ((1 - share) / np.where(total > 0, total, 1))[:, None]])
+
+
+@dataclass(frozen=True)
+class Geometric:
+    """k(g) = e^{-m (g-1)}, m in [0, inf]: ALiBi's bias (Press et al. 2022, arXiv:2108.12409); m = 0 is order-free.
+
+    The start symbol stands before the first token, at distance t + 1, with a bias of its own, b:
+    share_t = c e^{-m t} / (c e^{-m t} + sum_{g <= t} e^{-m (g-1)}), c = e^b. Its number here is the half-time tau at
+    which the share is one half, c = (e^{m tau} - 1) / (1 - e^{-m}), so c = tau at m = 0 (pseudo-counts), and
+    share_t = E(tau) / (E(tau) + E(t)) with E(t) = e^{m t} - 1 (t at m = 0). tau = ln 2 / m is the sink of a geometric
+    law: the mass that finds no token reads the start symbol. tau = 0: no start symbol.
+
+    Args:
+      slopes: m, ascending; None for the continuum [0, inf].
+      starts: tau in tokens, ascending; None for the continuum [0, inf).
+    """
+
+    slopes: tuple[float, ...] | None = None
+    starts: tuple[float, ...] | None = None
+
+    @property
+    def searched(self) -> tuple[bool, bool]:
+        """Continua where no numbers were given."""
+        return self.slopes is None, self.starts is None
+
+    def grid(self, length):
+        """40 slopes from an eighth of 1/length to 12, and 0 and inf; 24 starts from 0 to 16 lengths."""
+        slopes = np.r_[0.0, np.geomspace(0.125 / length, 12, 40), np.inf] if self.slopes is None else self.slopes
+        starts = np.r_[0.0, np.geomspace(0.05, 16 * length, 24)] if self.starts is None else self.starts
+        return np.asarray(slopes, float), np.asarray(starts, float)
+
+    def kernel(self, slopes, lags):
+        """e^{-m (g-1)}, with inf * 0 = 0."""
+        with np.errstate(invalid="ignore"):
+            return np.exp(-np.where(lags[None, :] > 1, slopes[:, None] * (lags[None, :] - 1), 0.0))
+
+    def share(self, slopes, starts, times):
+        """E(tau) / (E(tau) + E(t)), by logarithms."""
+        m, tau, t = slopes[:, None, None], starts[None, :, None], times[None, None, :]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            odds = m * (tau - t) + np.log(-np.expm1(-m * tau)) - np.log(-np.expm1(-m * t))
+            odds = np.where(m == 0, np.log(tau) - np.log(t), odds)
+            odds = np.where(np.isinf(m), np.where(t < tau, np.inf, -np.inf), odds)
+            return np.where(t == 0, 1.0, np.where(tau == 0, 0.0, scipy.special.expit(odds)))
+
+    def label(self, slope, start):
+        """Slope, and half-time of the start symbol where it is read."""
+        return f"slope {slope:.4g}" + (f", start {start:.4g}" if start else "")
+
+
+@dataclass(frozen=True)
+class Lags:
+    """k(g) = 1 at g = d only: one lag each; where there is no such token yet, the start symbol is read (a sink).
+
+    Args:
+      lags: d, ascending; None for all that fit. The lag inf always reads the start symbol: the unigram's profile.
+    """
+
+    lags: tuple[float, ...] | None = None
+
+    @property
+    def searched(self) -> tuple[bool, bool]:
+        """Whole numbers: all are looked at."""
+        return False, False
+
+    def grid(self, length):
+        """Lags 1 to length - 1."""
+        return np.arange(1.0, max(length, 2)) if self.lags is None else np.asarray(self.lags, float), np.zeros(1)
+
+    def kernel(self, slopes, lags):
+        """1 at the lag."""
+        return (slopes[:, None] == lags[None, :]).astype(float)
+
+    def share(self, slopes, starts, times):
+        """1 while the lag reaches before the first token."""
+        return (times[None, None, :] < slopes[:, None, None]).astype(float) * np.ones((1, len(starts), 1))
+
+    def label(self, slope, start):
+        """The lag."""
+        del start
+        return f"lag {slope:.0f}" if np.isfinite(slope) else "start symbol"
+
+
+ALL_LAGS = Lags()
+UNIGRAM = Lags((np.inf,))  # in every dictionary: a head that always reads the start symbol
