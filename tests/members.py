@@ -3,7 +3,7 @@
 from experiments.observe import accuracy, windows
 from models.position import ALiBi, Learned, NoPE, RoPE, Sinusoidal
 from models.transformer import Transformer
-from worlds import automata, base, generalised, hmm
+from worlds import automata, base, decay, dyck, generalised, grammar, hmm, kernel, table, urn
 
 SCHEMES = {
     "nope": NoPE(),
@@ -54,6 +54,22 @@ WORLDS: dict[str, base.World] = {
     "tom_quantum, unsharp": generalised.tom_quantum(1.0, 3.0),
     "fanizza": generalised.fanizza(2000.0, 0.49),
     "post_quantum": generalised.post_quantum(2.718281828459045, 0.5),
+    "decay": decay.decay(3, kernel.geometric(0.6), table.dirichlet),
+    "decay, sink": decay.decay(2, kernel.geometric(0.6), table.identity, early="sink"),
+    "decay, endless buffer": decay.decay(3, kernel.power(1.5), table.dirichlet, noise=0.1, early="sink"),
+    "decay, loglinear": decay.decay(3, kernel.table([1, 0, 2]), table.dirichlet, readout="loglinear"),
+    "decay_heads": decay.decay_heads(
+        3,
+        {
+            "near": decay.head(kernel.geometric(0.6), table.dirichlet, 0.3),
+            "far": decay.head(kernel.offset(2), table.identity, 0.7),
+        },
+    ),
+    "dirichlet": urn.dirichlet(3, 0.5),
+    "pcfg": grammar.pcfg("S -> T T [0.3] | a [0.3] | S b [0.2] | [0.2]; T -> S [0.6] | b [0.4]", document=64),
+    "palindrome": grammar.palindrome((0.2, 0.3), document=64),
+    "cfg3": grammar.cfg3(levels=3, symbols=2, rules=2, seed=0),
+    "dyck": dyck.dyck(2, 0.4),
 }
 NUMERIC = {  # worlds built from real numbers alone: the constructor, and several choices of its numbers
     "coin": (hmm.coin, (0.3,), (0.6,)),
@@ -68,5 +84,8 @@ NUMERIC = {  # worlds built from real numbers alone: the constructor, and severa
     "tom_quantum": (generalised.tom_quantum, (1.0, 1.0), (1.0, 3.0)),
     "fanizza": (generalised.fanizza, (2000.0, 0.49), (1.0, 0.3)),
     "post_quantum": (generalised.post_quantum, (2.0, 0.5), (3.0, 1.0)),
+    "decay": (lambda r, e: decay.decay(3, kernel.geometric(r), table.dirichlet, e), (0.3, 0.1), (0.6, 0.2)),
+    "dirichlet": (lambda a: urn.dirichlet(3, a), (0.5,), (2.0,)),
+    "dyck": (lambda p: dyck.dyck(2, p), (0.2,), (0.45,)),
 }
 CUBIC: set[str] = set()  # worlds whose filter costs the cube of the length are scored on fewer tokens

@@ -180,19 +180,28 @@ def prefixes(
     Impossible prefixes are dropped as soon as they appear, so that worlds with few words stay small.
     """
     world = sized(world, length)
-    one_more = jax.jit(jax.vmap(jax.vmap(world.advance, (None, 0)), (0, None)))
-    following = jax.jit(jax.vmap(world.log_next))
     vocab = world.vocab_size
     tokens, logs = np.zeros((1, 0), np.int32), np.zeros(1)
     state = jax.tree.map(lambda x: jnp.asarray(x)[None], world.start())
     yield tokens, logs, state
     for _ in range(length):
-        reached = (logs[:, None] + np.asarray(following(state))).ravel()
-        state = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), one_more(state, jnp.arange(vocab, dtype=jnp.int32)))
+        reached = (logs[:, None] + np.asarray(_following(world, state))).ravel()
+        further = _one_more(world, state, jnp.arange(vocab, dtype=jnp.int32))
+        state = jax.tree.map(lambda x: x.reshape(x.shape[0] * vocab, *x.shape[2:]), further)  # some hold no numbers
         kept = np.flatnonzero(reached > -np.inf)
         tokens = np.concatenate([np.repeat(tokens, vocab, 0), np.tile(np.arange(vocab), len(tokens))[:, None]], 1)
         tokens, logs, state = tokens[kept].astype(np.int32), reached[kept], jax.tree.map(lambda x: x[kept], state)  # noqa: B023
         yield tokens, logs, state
+
+
+@jax.jit  # here, so that a world of the same shape compiles once
+def _following(world: World, state: State) -> Float[Array, "prefix vocab"]:
+    return jax.vmap(world.log_next)(state)
+
+
+@jax.jit
+def _one_more(world: World, state: State, tokens: Int[Array, "vocab"]) -> State:
+    return jax.vmap(jax.vmap(world.advance, (None, 0)), (0, None))(state, tokens)
 
 
 def floors(

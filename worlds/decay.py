@@ -77,11 +77,15 @@ class Decay:
         ends = [kernel.reach(k, self.horizon) for k in self.kernels]
         return None if None in ends else max(end for end in ends if end is not None)
 
-    def sized(self, length: int) -> "Decay":
-        """Room for `length` tokens, and no more than the kernels reach."""
+    @property
+    def window(self) -> int | None:
+        """The lags that windowed heads reach; None if endless."""
         ends = [kernel.reach(self.kernels[h], self.horizon) for h in self.windowed]
-        known = None if None in ends else max((end for end in ends if end is not None), default=0)
-        return dataclasses.replace(self, capacity=max(length, 1) if known is None else known)
+        return None if None in ends else max((end for end in ends if end is not None), default=0)
+
+    def sized(self, length: int) -> "Decay":
+        """Room for `length` tokens, and no more than the window reaches."""
+        return dataclasses.replace(self, capacity=max(length, 1) if self.window is None else self.window)
 
     def start(self) -> Memory:
         """Nothing but the start symbol has been read."""
@@ -90,14 +94,17 @@ class Decay:
 
     def log_next(self, state: Memory) -> Float[Array, "vocab"]:
         """Log p(next token = v); exactly -inf where impossible."""
-        by_symbol = [self._recurrent_reads(state, i, h) for i, h in enumerate(self.recurrent)]
-        by_lag = [self._windowed_reads(state.recent, h) for h in self.windowed]
+        reads = [self._recurrent_reads(state, i, h) for i, h in enumerate(self.recurrent)]
+        reads += [self._windowed_reads(state.recent, h) for h in self.windowed]
         maps = self._maps()
-        oldest = jnp.concatenate(
-            [state.recent, jnp.zeros(1, jnp.int32)]
-        )  # beyond all that is remembered: the start symbol
-        rows = [maps[h] for h in self.recurrent] + [maps[h][oldest] for h in self.windowed]
-        return self._read_out(jnp.concatenate(by_symbol + by_lag), jnp.concatenate(rows))
+        places = jnp.concatenate([state.recent, jnp.zeros(1, jnp.int32)])  # beyond what is remembered: the start symbol
+        rows = jnp.concatenate([maps[h] for h in self.recurrent] + [maps[h][places] for h in self.windowed])
+        total = jnp.concatenate([weight for weight, _ in reads]) @ rows
+        if self.readout == "loglinear":
+            return self._with_noise(jax.nn.log_softmax(total))
+        if self.positive:
+            return jnp.log(total)
+        return lagged.log_mixture(total, jnp.concatenate([logs for _, logs in reads]), rows)
 
     def advance(self, state: Memory, token: Int[Array, ""]) -> Memory:
         """One more token: it is the previous one now, and all others are a lag further away."""
@@ -161,41 +168,37 @@ class Decay:
         ratios = [self.kernels[h].ratio for h in self.recurrent]
         return jnp.stack(ratios)[:, None] if ratios else jnp.zeros((0, 1), self.tables.dtype)  # type: ignore[arg-type]
 
-    def _recurrent_reads(self, memory: Memory, i: int, h: int) -> Float[Array, "symbol"]:
-        """Log of the weight with which a head reads each symbol, times its own."""
+    def _recurrent_reads(self, state: Memory, i: int, h: int) -> tuple[Float[Array, "symbol"], Float[Array, "symbol"]]:
+        """The weight with which a head reads each symbol, times its own; and its log, which does not underflow."""
         ratio = self._ratios()[i, 0]
-        logs = memory.age.astype(ratio.dtype) * jnp.log(ratio) + jnp.log(memory.mass[i])
-        if self.early == "sink":
-            return jnp.log(self.weights[h]) + logs.at[1:].add(jnp.log1p(-ratio))
-        tokens = jnp.where(jnp.arange(len(logs)) > 0, logs, -jnp.inf)
-        return jnp.log(self.weights[h]) + self._renormalised(tokens, 0)
+        age = state.age.astype(ratio.dtype)
+        is_token = jnp.arange(1 + self.vocab_size) > 0
+        scale = jnp.where(is_token, 1 - ratio, 1)
+        if self.early == "renormalise":
+            latest = jnp.where(is_token, state.mass[i] * ratio**age, 0).sum()  # at least 1 after the first token
+            scale = jnp.where(is_token == (latest > 0), 1 / jnp.where(latest > 0, latest, 1), 0)
+        mass = self.weights[h] * scale * state.mass[i]
+        return mass * ratio**age, age * jnp.log(ratio) + lagged.log(mass)
 
-    def _windowed_reads(self, recent: Int[Array, "lag"], h: int) -> Float[Array, "lag+1"]:
-        """Log of the weight with which a head reads each remembered place and, last, all that is older."""
+    def _windowed_reads(self, recent: Int[Array, "lag"], h: int) -> tuple[Float[Array, "lag+1"], Float[Array, "lag+1"]]:
+        """The weight with which a head reads each remembered place and, last, all that is older; and its log."""
         weight, found, missing = kernel.mass(self.kernels[h], self.horizon, self.capacity + 1)
         unread = max(self.capacity - len(weight), 0)
-        logs = jnp.log(jnp.concatenate([weight[: self.capacity], jnp.zeros(unread, weight.dtype), missing[-1:]]))
+        each = jnp.concatenate([weight[: self.capacity], jnp.zeros(unread, weight.dtype), missing[-1:]])
         if self.early == "sink":
-            return jnp.log(self.weights[h]) + logs - jnp.log(found[0] + missing[0])
-        past = jnp.concatenate([recent, jnp.zeros(1, jnp.int32)]) > 0
-        return jnp.log(self.weights[h]) + self._renormalised(jnp.where(past, logs, -jnp.inf), -1)
-
-    def _renormalised(self, logs: Float[Array, "read"], start: int) -> Float[Array, "read"]:
-        """The lags that find a token share the reading; where none does, the start symbol is read."""
-        total = jax.nn.logsumexp(logs)
-        empty = total == -jnp.inf
-        only_start = jnp.full_like(logs, -jnp.inf).at[start].set(0)
-        return jnp.where(empty, only_start, logs - jnp.where(empty, 0, total))
-
-    def _read_out(self, logs: Float[Array, "read"], rows: Float[Array, "read vocab"]) -> Float[Array, "vocab"]:
-        if self.readout == "loglinear":
-            return self._with_noise(jax.nn.log_softmax(jnp.exp(logs) @ rows))
-        if self.positive:
-            return jnp.log(jnp.exp(logs) @ rows)
-        return jax.nn.logsumexp(logs[:, None] + jnp.log(rows), axis=0)
+            each = each / (found[0] + missing[0])
+        else:
+            is_token = jnp.concatenate([recent, jnp.zeros(1, jnp.int32)]) > 0
+            total = jnp.where(is_token, each, 0).sum()
+            only_start = jnp.zeros_like(each).at[-1].set(1)
+            each = jnp.where(total > 0, jnp.where(is_token, each, 0) / jnp.where(total > 0, total, 1), only_start)
+        each = self.weights[h] * each
+        return each, lagged.log(each)
 
     def _with_noise(self, logs: Float[Array, "*time vocab"]) -> Float[Array, "*time vocab"]:
-        return jnp.logaddexp(jnp.log1p(-self.noise) + logs, jnp.log(self.noise / self.vocab_size))
+        """log(noise / V + (1 - noise) exp(logs)), also where that exponential underflows."""
+        total = self.noise / self.vocab_size + (1 - self.noise) * jnp.exp(logs)
+        return jnp.where(total > 0, lagged.log(total), jnp.log1p(-self.noise) + logs)
 
     def _head_reads(
         self, h: int, rows: Float[Array, "symbol vocab"], tokens: Int[Array, "time"]
@@ -212,7 +215,7 @@ class Decay:
 
     def _refuse_overflow(self, memory: Memory) -> None:
         """An endless world whose memory is full would forget; the free functions size it, a loop by hand must."""
-        if not self.windowed or self.reach is not None or isinstance(memory.recent, Tracer):
+        if self.window is not None or isinstance(memory.recent, Tracer):
             return
         if memory.recent.ndim == 1 and memory.recent[-1] > 0:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Weighted sums over the past, for all positions at once, in blocks so that long sequences fit in memory."""
+"""Weighted sums over the past: all positions at once, in blocks, so that long sequences fit in memory; and in logs."""
 
 import jax
 import jax.numpy as jnp
@@ -32,3 +32,18 @@ def convolve(weight: Float[Array, "lag"], values: Float[Array, "time vocab"]) ->
     band = jnp.where((lag >= 1) & (lag <= lags), weight[np.clip(lag, 1, lags) - 1], 0)
     one = lambda n: band @ jax.lax.dynamic_slice_in_dim(padded, n * size, lags + size)  # noqa: E731
     return jax.lax.map(one, jnp.arange(blocks)).reshape(blocks * size, vocab)[:time]
+
+
+def log(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Log x; exactly -inf at zero, without a slope there."""
+    return jnp.where(x > 0, jnp.log(jnp.where(x > 0, x, 1)), -jnp.inf)
+
+
+def log_mixture(
+    total: Float[Array, "vocab"], logs: Float[Array, "read"], rows: Float[Array, "read vocab"]
+) -> Float[Array, "vocab"]:
+    """Log of total = exp(logs) @ rows, from the logs where the total underflows to zero though it is not."""
+    terms = logs[:, None] + log(rows)
+    top = terms.max(0)
+    top = jax.lax.stop_gradient(jnp.where(top > -jnp.inf, top, 0))
+    return jnp.where(total > 0, log(total), log(jnp.exp(terms - top[None, :]).sum(0)) + top)
