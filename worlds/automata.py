@@ -8,8 +8,8 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from worlds.chain import stationary
-from worlds.hmm import HMM, between
+from worlds.chain import numpy_for, stationary
+from worlds.hmm import HMM, between, table
 
 LARGEST = 2**25  # numbers in the operators: 256 MB in float64
 
@@ -39,9 +39,9 @@ def flip_flop(p_ignore: ArrayLike, start: str = "fresh") -> HMM:
         *[(bit, 1, 6 + m, 1 + m) for bit in (3, 4) for m in (0, 1)],
     ]:
         moves[token, kind, source, target] = 1
-    one = jnp.ones_like(ignore)
-    numbers = jnp.stack([one, one / 2, ignore, (1 - ignore) / 2])
-    return _started("flip_flop", jnp.einsum("vkst,k->vst", jnp.asarray(moves, numbers.dtype), numbers), start)
+    numbers = table([1, 1 / 2, ignore, (1 - ignore) / 2])
+    xp = numpy_for(numbers)
+    return _started("flip_flop", xp.einsum("vkst,k->vst", moves, xp.asarray(numbers)), start)
 
 
 def dyck_bounded(kinds: int, depth: int, p_open: ArrayLike, p_end: ArrayLike, start: str = "fresh") -> HMM:
@@ -67,7 +67,7 @@ def dyck_bounded(kinds: int, depth: int, p_open: ArrayLike, p_end: ArrayLike, st
             raise ValueError(f"dyck_bounded: {name} must be at least 1, so that one bracket can open, but is {number}")
     (p_open,) = between(0, 1, "dyck_bounded", p_open=p_open)
     endless = not isinstance(p_end, Tracer) and np.all(np.asarray(p_end) == 0)
-    (p_end,) = (jnp.zeros_like(p_open),) if endless else between(0, 1, "dyck_bounded", p_end=p_end)
+    (p_end,) = (0.0,) if endless else between(0, 1, "dyck_bounded", p_end=p_end)
     size = sum(kinds**d for d in range(depth + 1))
     if (2 * kinds + 1) * size**2 > LARGEST:
         raise ValueError(
@@ -82,15 +82,16 @@ def dyck_bounded(kinds: int, depth: int, p_open: ArrayLike, p_end: ArrayLike, st
         moves[stack[-1], place[stack[:-1]], place[stack]] = 1
         moves[kinds + stack[-1], place[stack], place[stack[:-1]]] = 1
     height = np.array([len(stack) for stack in stacks])
-    opening = jnp.where(height == 0, 1 - p_end, jnp.where(height == depth, 0, p_open))
-    chances = jnp.stack([opening / kinds] * kinds + [jnp.where(height == 0, 0, 1 - opening)] * kinds)
-    chances = jnp.concatenate([chances, jnp.where(height == 0, p_end, 0)[None]])
-    transition = jnp.asarray(moves, p_open.dtype) * chances[:, :, None]
+    xp = numpy_for(p_open, p_end)
+    opening = xp.where(height == 0, 1 - p_end, xp.where(height == depth, 0.0, p_open))
+    closing, end = xp.where(height == 0, 0.0, 1 - opening), xp.where(height == 0, p_end, 0.0)
+    chances = xp.stack([opening / kinds] * kinds + [closing] * kinds + [end])
+    transition = moves * chances[:, :, None]
     return _started("dyck_bounded", transition[: 2 * kinds] if endless else transition, start)
 
 
-def _started(world: str, transition: Float[Array, "vocab state state"], start: str) -> HMM:
+def _started(world: str, transition: Float[Array | np.ndarray, "vocab state state"], start: str) -> HMM:
     if start not in ("fresh", "stationary"):
         raise ValueError(f"{world}: start must be `fresh` or `stationary`, but is {start!r}")
-    first = jnp.zeros_like(transition[0, 0]).at[0].set(1)
-    return HMM(transition, first if start == "fresh" else stationary(transition))
+    first = np.eye(transition.shape[-1])[0] if start == "fresh" else stationary(transition)
+    return HMM(jnp.asarray(transition, float), jnp.asarray(first, float))

@@ -1,5 +1,7 @@
 """Long-run laws of finite chains, by linear algebra: a periodic chain has no limit, but it has a stationary law."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -8,7 +10,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 
-def stationary(operators: Float[Array, "vocab state state"]) -> Float[Array, "state"]:
+def stationary(operators: Float[Array | np.ndarray, "vocab state state"]) -> Float[Array, "state"]:
     """The row vector pi with pi sum_v T[v] = pi and sum pi = 1.
 
     pi (I - sum_v T[v] + J) = (1 ... 1), with J all ones; the matrix is invertible exactly when pi is unique, whatever
@@ -20,31 +22,38 @@ def stationary(operators: Float[Array, "vocab state state"]) -> Float[Array, "st
     >>> stationary(jnp.array([[[0.0, 1.0], [1.0, 0.0]]])).tolist()
     [0.5, 0.5]
     """
+    xp = numpy_for(operators)
+    operators = xp.asarray(operators)
     chain, signed = operators.sum(0), (operators < 0).any()
     ever = recurrent(chain) | signed
-    if not isinstance(chain, Tracer) and not signed and not (reachable(chain) | ~ever[:, None])[:, ever].all():
+    if xp is np and not signed and not (reachable(chain) | ~ever[:, None])[:, ever].all():
         raise ValueError(
             "stationary: the chain must have one set of states that it visits for ever, so that its law is unique, "
             f"but it has several among the states {np.flatnonzero(ever).tolist()}; give an initial law instead"
         )
-    ones = jnp.ones_like(chain[0])
-    solution = jnp.linalg.solve((jnp.eye(len(chain), dtype=chain.dtype) - chain + ones[:, None]).T, ones)
-    kept = jnp.where(ever, solution, 0)
-    return kept / kept.sum()
+    ones = xp.ones_like(chain[0])
+    solution = xp.linalg.solve((xp.eye(len(chain), dtype=chain.dtype) - chain + ones[:, None]).T, ones)
+    kept = xp.where(ever, solution, 0)
+    return jnp.asarray(kept / kept.sum(), float)
 
 
-def recurrent(chain: Float[Array, "state state"]) -> Bool[Array, "state"]:
-    """Which states are returned to for ever: whatever they reach, reaches them."""
+def numpy_for(*arrays: Any) -> Any:
+    """NumPy, unless something is traced: to build a small world then compiles nothing."""
+    return jnp if any(isinstance(x, Tracer) for x in arrays) else np
+
+
+def recurrent(chain: Float[Array | np.ndarray, "state state"]) -> Any:
+    """Which states [state] are returned to for ever: whatever they reach, reaches them."""
     reach = reachable(chain)
     return (~reach | reach.T).all(1)
 
 
-def reachable(chain: Float[Array, "state state"]) -> Bool[Array, "state state"]:
+def reachable(chain: Float[Array | np.ndarray, "state state"]) -> Bool[Array | np.ndarray, "state state"]:
     """Whether t can follow s after any number of steps, none included."""
     states = len(chain)
     step = (chain != 0) | np.eye(states, dtype=bool)
     for _ in range((states - 1).bit_length()):  # each squaring doubles the steps
-        paths = step.astype(jnp.float32)
+        paths = step.astype(np.float32)
         step = paths @ paths > 0
     return step
 

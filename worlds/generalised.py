@@ -6,12 +6,14 @@ word keeps its probability, and all that holds of ordinary worlds' rows and beli
 """
 
 import jax.numpy as jnp
-from jax.core import Tracer
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from worlds.chain import stationary
-from worlds.hmm import HMM, between
+from worlds.chain import numpy_for, stationary
+from worlds.hmm import HMM, between, table
+
+Table = Array | np.ndarray
 
 NULL = 1e-9  # a singular value at or below this is zero
 
@@ -28,13 +30,13 @@ def tom_quantum(alpha: ArrayLike, beta: ArrayLike) -> HMM:
       alpha: amplitude of the outcome, above 0; only beta / alpha matters.
       beta: amplitude of the other outcome, above 0.
     """
-    alpha, beta = between(0, jnp.inf, "tom_quantum", alpha=alpha, beta=beta)
+    alpha, beta = between(0, np.inf, "tom_quantum", alpha=alpha, beta=beta)
     g = 1 / (4 * (alpha**2 + beta**2))
-    m, o, q = (alpha**2 - beta**2) * g, 2 * alpha * beta * g, jnp.full_like(g, 1 / 4)
-    z = jnp.zeros_like(g)
-    tables = [[[q, z, u], [z, m, z], [u, z, q]] for u in (o, -o)] + [[[q, u, z], [u, q, z], [z, z, m]] for u in (o, -o)]
-    first = jnp.stack([q * 4, z, z])
-    return in_coordinates(_stack(tables), first, reflection(first))
+    m, o, q = (alpha**2 - beta**2) * g, 2 * alpha * beta * g, 1 / 4
+    along_x = [[[q, 0, u], [0, m, 0], [u, 0, q]] for u in (o, -o)]
+    along_z = [[[q, u, 0], [u, q, 0], [0, 0, m]] for u in (o, -o)]
+    mixed = np.array([1.0, 0.0, 0.0])
+    return in_coordinates(table([*along_x, *along_z]), mixed, reflection(mixed))
 
 
 def fanizza(alpha: ArrayLike, lamb: ArrayLike) -> HMM:
@@ -48,18 +50,18 @@ def fanizza(alpha: ArrayLike, lamb: ArrayLike) -> HMM:
 
     Args:
       alpha: the turn, radians, any number.
-      lamb: the decay, in (0, 1/2].
+      lamb: the decay r, in (0, 1/2].
     """
-    (lamb,) = between(0, 0.5 + 1e-12, "fanizza", lamb=lamb)
-    alpha = jnp.asarray(alpha, float)
-    s, c = jnp.sin(alpha), jnp.cos(alpha)
-    d = 1 - 2 * lamb * c + lamb**2
-    a, b = (1 - lamb * c + lamb * s) / d, (1 - lamb * c - lamb * s) / d
-    law = jnp.stack([1 - (2 / (1 - lamb) - a - b) / 4, 1 / (2 * (1 - lamb)), -a / 4, -b / 4])
-    w = jnp.stack([jnp.ones_like(lamb), 1 - lamb, 1 + lamb * (s - c), 1 - lamb * (s + c)])
-    zero, one = jnp.zeros_like(s), jnp.ones_like(s)
-    turn = _stack([[zero] * 4, [zero, one, zero, zero], [zero, zero, c, -s], [zero, zero, s, c]])
-    operators = jnp.stack([jnp.outer(w, law), lamb * turn])
+    (angle,) = between(-np.inf, np.inf, "fanizza", alpha=alpha)
+    (r,) = between(0, np.nextafter(0.5, 1), "fanizza", lamb=lamb)
+    xp = numpy_for(angle, r)
+    s, c = xp.sin(angle), xp.cos(angle)
+    d = 1 - 2 * r * c + r**2
+    a, b = (1 - r * c + r * s) / d, (1 - r * c - r * s) / d
+    law = [1 - (2 / (1 - r) - a - b) / 4, 1 / (2 * (1 - r)), -a / 4, -b / 4]
+    w = [1, 1 - r, 1 + r * (s - c), 1 - r * (s + c)]
+    turn = [[0] * 4, [0, r, 0, 0], [0, 0, r * c, -r * s], [0, 0, r * s, r * c]]
+    operators = table([[[x * y for y in law] for x in w], turn])
     return HMM(operators, stationary(operators))
 
 
@@ -74,23 +76,19 @@ def post_quantum(alpha: ArrayLike, beta: ArrayLike) -> HMM:
       alpha: factor of a one, above 0, not 1.
       beta: factor of a two, above 0, not 1.
     """
-    alpha, beta = between(0, jnp.inf, "post_quantum", alpha=alpha, beta=beta)
-    if not isinstance(alpha, Tracer) and not isinstance(beta, Tracer) and (alpha == 1).all() and (beta == 1).all():
-        raise ValueError(
-            "post_quantum: alpha or beta must differ from 1, so that a 0 can follow at all, but both are 1"
-        )
-    z, e = jnp.zeros_like(alpha), jnp.ones_like(alpha)
-    tables = [[[e, -e, -e], [e, -e, -e], [z, z, z]]]
-    tables += [[[x, z, z], [z, e, z], [z, jnp.log(x), e]] for x in (alpha, beta)]
-    operators = _stack(tables)
+    alpha, beta = between(0, np.inf, "post_quantum", alpha=alpha, beta=beta)
+    xp = numpy_for(alpha, beta)
+    if xp is np and alpha == beta == 1:
+        raise ValueError("post_quantum: alpha or beta must differ from 1, so that a 0 can follow a 0, but both are 1")
+    zero = [[1, -1, -1], [1, -1, -1], [0, 0, 0]]
+    operators = xp.asarray(table([zero, *([[x, 0, 0], [0, 1, 0], [0, xp.log(x), 1]] for x in (alpha, beta))]))
     operators = operators / _largest(operators.sum(0))
     start, w = fixed(operators)
     # x and log x are kept apart: x may be e^1000 and come back
-    basis = _stack([[w[0], z, z], [z, w[1], z], [z, w[2] - w[1], w[1]]])
-    return in_coordinates(operators, start, basis)
+    return in_coordinates(operators, start, table([[w[0], 0, 0], [0, w[1], 0], [0, w[2] - w[1], w[1]]]))
 
 
-def generalised(operators: Float[Array, "vocab state state"], world: str = "generalised") -> HMM:
+def generalised(operators: Float[Table, "vocab state state"], world: str = "generalised") -> HMM:
     """The world of signed operators, started in its stationary law.
 
     Args:
@@ -102,11 +100,12 @@ def generalised(operators: Float[Array, "vocab state state"], world: str = "gene
 
 
 def fixed(
-    operators: Float[Array, "vocab state state"], world: str = "generalised"
-) -> tuple[Float[Array, "state"], Float[Array, "state"]]:
+    operators: Float[Table, "vocab state state"], world: str = "generalised"
+) -> tuple[Float[Table, "state"], Float[Table, "state"]]:
     """The left and right eigenvectors of sum_v T[v] with eigenvalue 1, each of length 1."""
-    left, values, right = jnp.linalg.svd(operators.sum(0) - jnp.eye(operators.shape[-1], dtype=operators.dtype))
-    if not isinstance(values, Tracer) and int((values <= NULL).sum()) != 1:
+    xp = numpy_for(operators)
+    left, values, right = xp.linalg.svd(xp.asarray(operators).sum(0) - xp.eye(operators.shape[-1]))
+    if xp is np and int((values <= NULL).sum()) != 1:
         raise ValueError(
             f"{world}: the sum of the operators must have the eigenvalue 1 exactly once, so that probabilities sum to "
             f"one, but the smallest singular values of (sum - 1) are {[float(f'{x:.3g}') for x in values[-2:]]}"
@@ -115,7 +114,7 @@ def fixed(
 
 
 def in_coordinates(
-    operators: Float[Array, "vocab state state"], start: Float[Array, "state"], basis: Float[Array, "state state"]
+    operators: Float[Table, "vocab state state"], start: Float[Table, "state"], basis: Float[Table, "state state"]
 ) -> HMM:
     """The same words in new coordinates.
 
@@ -124,31 +123,29 @@ def in_coordinates(
       start: a multiple of the law before the first token.
       basis: B, whose rows sum to w.
     """
-    initial = start @ basis
-    transition = jnp.einsum("ab,vbc,cd->vad", jnp.linalg.inv(basis), operators, basis)
-    return HMM(transition, initial / initial.sum())
+    xp = numpy_for(operators, start, basis)
+    operators, start, basis = map(xp.asarray, (operators, start, basis))
+    transition = xp.einsum("ab,vbc,cd->vad", xp.linalg.inv(basis), operators, basis)
+    return HMM(jnp.asarray(transition, float), jnp.asarray(start @ basis / (start @ basis).sum(), float))
 
 
-def reflection(w: Float[Array, "state"]) -> Float[Array, "state state"]:
+def reflection(w: Float[Table, "state"]) -> Float[Table, "state state"]:
     """A basis whose rows sum to w: a reflection times |w| / |1|, so that nothing is amplified."""
-    ones = jnp.ones_like(w)
-    size = jnp.linalg.norm(w) / jnp.linalg.norm(ones)
+    xp, ones = numpy_for(w), np.ones(len(w))
+    size = xp.linalg.norm(w) / np.linalg.norm(ones)
     mirror = w / size - ones
     square = mirror @ mirror
-    turn = jnp.outer(mirror, mirror) * jnp.where(square > 0, 2 / jnp.where(square > 0, square, 1), 0)
-    return size * (jnp.eye(len(w), dtype=w.dtype) - turn)
+    turn = xp.outer(mirror, mirror) * xp.where(square > 0, 2 / xp.where(square > 0, square, 1.0), 0.0)
+    return size * (np.eye(len(w)) - turn)
 
 
-def _largest(matrix: Float[Array, "3 3"]) -> Float[Array, ""]:
+def _largest(matrix: Float[Table, "3 3"]) -> Float[Table, ""] | float:
     """The largest real eigenvalue, by Newton's method from above on the characteristic polynomial."""
-    trace, minors = jnp.trace(matrix), (jnp.trace(matrix) ** 2 - jnp.trace(matrix @ matrix)) / 2
-    determinant = jnp.linalg.det(matrix)
-    value = jnp.abs(matrix).sum(1).max()
+    xp = numpy_for(matrix)
+    trace, minors = xp.trace(matrix), (xp.trace(matrix) ** 2 - xp.trace(matrix @ matrix)) / 2
+    determinant = xp.linalg.det(matrix)
+    value = xp.abs(matrix).sum(1).max()
     for _ in range(32):
         slope = 3 * value**2 - 2 * trace * value + minors
         value = value - (((value - trace) * value + minors) * value - determinant) / slope
     return value
-
-
-def _stack(table):
-    return jnp.stack([_stack(row) for row in table]) if isinstance(table, list) else table

@@ -77,11 +77,11 @@ def _ordinary(table, initial) -> HMM:
     for state, total in enumerate(table.sum((0, 2))):
         _is_one(f"the probabilities out of state {state}", total)
     if initial is None:
-        return HMM(jnp.asarray(table), stationary(jnp.asarray(table)))
+        return HMM(jnp.asarray(table, float), jnp.asarray(stationary(table), float))
     if (initial < 0).any():
         raise ValueError(f"operators: initial must be at least 0 everywhere, but its smallest entry is {initial.min()}")
     _is_one("initial", initial.sum())
-    return HMM(jnp.asarray(table), jnp.asarray(initial, jnp.asarray(table).dtype))
+    return HMM(jnp.asarray(table, float), jnp.asarray(initial, float))
 
 
 def _is_one(what, total):
@@ -90,9 +90,8 @@ def _is_one(what, total):
 
 
 def _signed(table, initial) -> HMM:
-    start, w = fixed(jnp.asarray(table), "operators")
-    start = start if initial is None else jnp.asarray(initial, start.dtype)
-    world = in_coordinates(jnp.asarray(table), start, reflection(w))
+    start, w = fixed(table, "operators")
+    world = in_coordinates(table, start if initial is None else initial, reflection(w))
     laws, word, letters = np.asarray(world.initial)[None], 1, np.asarray(world.transition)
     while (word := word * len(letters)) <= WORDS:
         laws = np.einsum("ns,vst->nvt", laws, letters).reshape(-1, letters.shape[-1])

@@ -7,6 +7,7 @@ start in their stationary law. Sources, where no other is named: Crutchfield & F
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -15,7 +16,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from worlds.belief import Belief, believe, scaled, through
-from worlds.chain import stationary
+from worlds.chain import numpy_for, stationary
 from worlds.entropy import entropy_rate
 from worlds.quantity import Quantity
 
@@ -57,7 +58,7 @@ def coin(p: ArrayLike) -> HMM:
       p: probability of a one, in (0, 1).
     """
     (p,) = between(0, 1, "coin", p=p)
-    return HMM(_table([[1 - p]], [[p]]), _row([1]))
+    return HMM(table([[[1 - p]], [[p]]]), table([1]))
 
 
 def golden_mean(p: ArrayLike) -> HMM:
@@ -69,7 +70,7 @@ def golden_mean(p: ArrayLike) -> HMM:
       p: probability of a one after a zero, in (0, 1).
     """
     (p,) = between(0, 1, "golden_mean", p=p)
-    return HMM(_table([[1 - p, 0], [1, 0]], [[0, p], [0, 0]]), _row([1, p]) / (1 + p))
+    return HMM(table([[[1 - p, 0], [1, 0]], [[0, p], [0, 0]]]), table([1 / (1 + p), p / (1 + p)]))
 
 
 def even(p: ArrayLike) -> HMM:
@@ -81,7 +82,7 @@ def even(p: ArrayLike) -> HMM:
       p: probability that a block of ones begins, in (0, 1).
     """
     (p,) = between(0, 1, "even", p=p)
-    return HMM(_table([[1 - p, 0], [0, 0]], [[0, p], [1, 0]]), _row([1, p]) / (1 + p))
+    return HMM(table([[[1 - p, 0], [0, 0]], [[0, p], [1, 0]]]), table([1 / (1 + p), p / (1 + p)]))
 
 
 def z1r(p: ArrayLike) -> HMM:
@@ -94,7 +95,7 @@ def z1r(p: ArrayLike) -> HMM:
     """
     (p,) = between(0, 1, "z1r", p=p)
     zero, one = [[0, 1, 0], [0, 0, 0], [1 - p, 0, 0]], [[0, 0, 0], [0, 0, 1], [p, 0, 0]]
-    return HMM(_table(zero, one), jnp.full(3, 1 / 3, p.dtype))
+    return HMM(table([zero, one]), table([1 / 3] * 3))
 
 
 def rrxor(p1: ArrayLike, p2: ArrayLike) -> HMM:
@@ -111,7 +112,7 @@ def rrxor(p1: ArrayLike, p2: ArrayLike) -> HMM:
     a, b = 1 - p1, 1 - p2
     zero = [[0, p1, 0, 0, 0], [0, 0, 0, 0, p2], [0, 0, 0, p2, 0], [0] * 5, [1, 0, 0, 0, 0]]
     one = [[0, 0, a, 0, 0], [0, 0, 0, b, 0], [0, 0, 0, 0, b], [1, 0, 0, 0, 0], [0] * 5]
-    return HMM(_table(zero, one), _row([1, p1, a, p1 * b + a * p2, p1 * p2 + a * b]) / 3)
+    return HMM(table([zero, one]), table([1 / 3, p1 / 3, a / 3, (p1 * b + a * p2) / 3, (p1 * p2 + a * b) / 3]))
 
 
 def sns(p: ArrayLike, q: ArrayLike) -> HMM:
@@ -125,7 +126,7 @@ def sns(p: ArrayLike, q: ArrayLike) -> HMM:
       q: probability of leaving B, in (0, 1).
     """
     p, q = between(0, 1, "sns", p=p, q=q)
-    return HMM(_table([[1 - p, p], [0, 1 - q]], [[0, 0], [q, 0]]), _row([q, p]) / (p + q))
+    return HMM(table([[[1 - p, p], [0, 1 - q]], [[0, 0], [q, 0]]]), table([q / (p + q), p / (p + q)]))
 
 
 def mess3(x: ArrayLike, a: ArrayLike) -> HMM:
@@ -144,9 +145,9 @@ def mess3(x: ArrayLike, a: ArrayLike) -> HMM:
     """
     (x,) = between(0, 0.5, "mess3", x=x)
     (a,) = between(0, 1, "mess3", a=a)
-    same = jnp.eye(3, dtype=bool)
-    emit, move = jnp.where(same, a, (1 - a) / 2), jnp.where(same, 1 - 2 * x, x)
-    return HMM(emit[:, None, :] * move[None, :, :], jnp.full(3, 1 / 3, emit.dtype))
+    xp, same = numpy_for(x, a), np.eye(3, dtype=bool)
+    emit, move = xp.where(same, a, (1 - a) / 2), xp.where(same, 1 - 2 * x, x)
+    return HMM(jnp.asarray(emit[:, None, :] * move[None, :, :], float), table([1 / 3] * 3))
 
 
 def random_hmm(states: int, vocab: int, concentration: float, seed: int) -> HMM:
@@ -167,21 +168,22 @@ def random_hmm(states: int, vocab: int, concentration: float, seed: int) -> HMM:
     if not 0 < concentration < np.inf:
         raise ValueError(f"random_hmm: concentration must be finite and above 0, but is {concentration}")
     rows = np.random.default_rng(seed).dirichlet(np.full(vocab * states, concentration), size=states)
-    transition = jnp.asarray(rows.reshape(states, vocab, states).swapaxes(0, 1), float)
-    return HMM(transition, stationary(transition))
+    transition = rows.reshape(states, vocab, states).swapaxes(0, 1)
+    return HMM(jnp.asarray(transition, float), jnp.asarray(stationary(transition), float))
 
 
-def between(low: float, high: float, world: str, **numbers: ArrayLike) -> list[Array]:
-    """The numbers as float arrays, each strictly between two bounds."""
+def between(low: float, high: float, world: str, **numbers: Any) -> list[Any]:
+    """The numbers, each strictly between two bounds: on the host, unless they are traced."""
     for name, value in numbers.items():
-        if not isinstance(value, Tracer) and not np.all((low < np.asarray(value)) & (np.asarray(value) < high)):
+        if not isinstance(value, Tracer) and not low < float(value) < high:
             raise ValueError(f"{world}: {name} must lie strictly between {low} and {high}, but is {value}")
-    return [jnp.asarray(value, float) for value in numbers.values()]
+    return [jnp.asarray(x, float) if isinstance(x, Tracer) else np.float64(x) for x in numbers.values()]
 
 
-def _table(*operators: Any) -> Float[Array, "vocab state state"]:
-    return jnp.stack([jnp.stack([_row(row) for row in operator]) for operator in operators])
-
-
-def _row(numbers: Any) -> Float[Array, "state"]:
-    return jnp.stack([jnp.asarray(x, float) for x in numbers])
+def table(numbers: Any) -> Float[Array, "..."]:
+    """Nested lists of numbers, some of which may be traced, as one float array."""
+    shape, leaves = [], jax.tree.leaves(numbers)
+    while isinstance(numbers, (list, tuple)):
+        shape, numbers = [*shape, len(numbers)], numbers[0]
+    xp = numpy_for(*leaves)
+    return jnp.asarray(xp.stack([xp.asarray(x, float) for x in leaves]).reshape(shape), float)
