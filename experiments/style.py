@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import logging
 import math
 import textwrap
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
 }
 matplotlib.rcParams["pdf.fonttype"] = 42  # TrueType for whoever saves these figures: publishers refuse Type 3
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # Hydra lets every logger speak, and this one tells each glyph
 
 # Okabe & Ito's palette without its yellow, which is too light for lines on white; each with its own dash and marker.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

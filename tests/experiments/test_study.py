@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -211,6 +212,27 @@ def test_jobs_of_a_multirun_share_its_folder_and_its_end_makes_the_study(runs, c
     AtEnd().on_multirun_end(config)
     assert (runs / "figure.png").exists() and "order free / NoPE" in capsys.readouterr().out
     assert job.hydra.sweep.dir != asked
+
+
+@pytest.mark.slow  # two runs of two steps, in a process of their own: a minute
+def test_a_real_multirun_ends_with_its_study(request, tmp_path):
+    asked = (
+        "-m world=golden_mean perception=window,order_free instantiation.layers=1 instantiation.heads=1 instantiation.width=8 "
+        "reach.length=4 reach.batch=4 reach.steps=2 reach.seeds=2 oracle.steps=2 oracle.restarts=1 measure.tokens=64 "
+        "measure.multiples=[1,2] observe=[heldout] ledger=heldout"
+    ).split()
+    command = [sys.executable, "-m", "experiments.run", *asked, f"hydra.sweep.dir={tmp_path}/sweep-${{sweep:}}"]
+    done = subprocess.run(command, cwd=request.config.rootpath, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (out,) = tmp_path.iterdir()
+    table = pd.read_csv(out / "ledger.csv")
+    assert set(table.run.map(lambda x: (out / x / "ledger.json").exists())) == {True}
+    assert sorted(set(table.perception)) == ["order_free", "window"]
+    first = json.loads((out / table.run[0] / "ledger.json").read_text())
+    kept = table[(table.run == table.run[0]) & (table.length == 8) & (table.layer == "R-D")]
+    assert kept.value.tolist() == [first["lengths"]["8"]["gaps"]["R-D"]["nats"]]
+    assert (out / "figure.pdf").read_bytes().startswith(b"%PDF") and r"\toprule" in (out / "table.tex").read_text()
+    assert "2 runs, 0 left out" in done.stdout
 
 
 def test_the_config_names_the_callback(request):
