@@ -7,6 +7,11 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_compilation_cache_dir", None)
 
 
+def pytest_configure(config):
+    """OmegaConf's DictConfig derives from typing.MutableMapping, of which the run-time type checker warns."""
+    config.addinivalue_line("filterwarnings", "ignore::beartype.roar.BeartypeDecorHintPep585DeprecationWarning")
+
+
 @pytest.fixture(autouse=True)
 def strict_ranks():
     """Our own arithmetic never broadcasts ranks by accident."""

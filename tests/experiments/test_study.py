@@ -217,9 +217,9 @@ def test_jobs_of_a_multirun_share_its_folder_and_its_end_makes_the_study(runs, c
 @pytest.mark.slow  # two runs of two steps, in a process of their own: a minute
 def test_a_real_multirun_ends_with_its_study(request, tmp_path):
     asked = (
-        "-m world=golden_mean perception=window,order_free instantiation.layers=1 instantiation.heads=1 instantiation.width=8 "
-        "reach.length=4 reach.batch=4 reach.steps=2 reach.seeds=2 oracle.steps=2 oracle.restarts=1 measure.tokens=64 "
-        "measure.multiples=[1,2] observe=[heldout] ledger=heldout"
+        "-m world=golden_mean perception=window,order_free instantiation.layers=1 instantiation.heads=1 "
+        "instantiation.width=8 reach.length=4 reach.batch=4 reach.steps=2 reach.seeds=2 oracle.steps=2 "
+        "oracle.restarts=1 measure.tokens=64 measure.multiples=[1,2] observe=[heldout] ledger=heldout"
     ).split()
     command = [sys.executable, "-m", "experiments.run", *asked, f"hydra.sweep.dir={tmp_path}/sweep-${{sweep:}}"]
     done = subprocess.run(command, cwd=request.config.rootpath, capture_output=True, text=True, check=False)
