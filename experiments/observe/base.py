@@ -48,6 +48,11 @@ class Observation(NamedTuple):
 class Protocol(typing.Protocol):
     """A frozen dataclass of numbers, made from conf/observe/NAME.yaml."""
 
+    @property
+    def unit(self) -> str:
+        """Of its score; only nats/token enter the ledger."""
+        ...
+
     def observe(
         self, predict: Predict, world: World, length: int, reached: Quantity, floor: Quantity, key: Key[Array, ""]
     ) -> Observation:

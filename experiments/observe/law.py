@@ -13,8 +13,11 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from experiments.observe.contexts import Contexts, contexts, mean_law
 from worlds.base import LIMIT, World, prefixes
+from worlds.decay import Decay
 from worlds.hmm import HMM
+from worlds.urn import Urn
 
 
 def window_law(world: World, offsets: tuple[int, ...], window: int, limit: int = LIMIT) -> World | None:
@@ -31,11 +34,14 @@ def window_law(world: World, offsets: tuple[int, ...], window: int, limit: int =
     return law
 
 
+CONTEXTS = 5_000  # words as long as the reach; above this many, their law is not kept
+
+
 @functools.singledispatch
 def shifted(world: World, offsets: tuple[int, ...]) -> World | None:
     """The world seen from a uniformly drawn, undisclosed offset; None for families that have no rule here.
 
-    A new family registers its own rule with `@shifted.register`.
+    A new family registers its own rule with `shifted.register`, as below.
     """
     del world, offsets
     return None
@@ -44,11 +50,22 @@ def shifted(world: World, offsets: tuple[int, ...]) -> World | None:
 @shifted.register
 def _(world: HMM, offsets: tuple[int, ...]) -> HMM:
     """The same transitions from the mean of the state's laws at the offsets: mixtures of starts are linear."""
-    law, step, total = world.initial, world.transition.sum(0), jnp.zeros_like(world.initial)
-    for offset in range(max(offsets) + 1):
-        total += law * offsets.count(offset)
-        law = law @ step
-    return dataclasses.replace(world, initial=total / total.sum())
+    step = world.transition.sum(0)
+    return dataclasses.replace(world, initial=mean_law(world.initial, lambda law: law @ step, offsets))
+
+
+@shifted.register
+def _(world: Urn, offsets: tuple[int, ...]) -> Urn:
+    """Exchangeable tokens have no place."""
+    del offsets
+    return world
+
+
+@shifted.register
+def _(world: Decay, offsets: tuple[int, ...]) -> Contexts | None:
+    """A finite reach leaves a belief about the last tokens before the window; an endless one has no exact law here."""
+    reach = world.reach
+    return None if not reach or world.vocab_size**reach > CONTEXTS else contexts(world, reach, offsets)
 
 
 @struct.dataclass

@@ -49,6 +49,11 @@ class Windows:
     curve: bool = False  # also report every position of the window
     reading: Reading = NATS
 
+    @property
+    def unit(self) -> str:
+        """Of its score."""
+        return self.reading.unit
+
     def observe(
         self, predict: Predict, world: World, length: int, reached: Quantity, floor: Quantity, key: Key[Array, ""]
     ) -> Observation:
@@ -65,7 +70,7 @@ class Windows:
     def report(
         self,
         cut: "Cut",
-        came: Float[np.ndarray, "predictor document time"],
+        came: Float[np.ndarray, "predictor sample time"],
         due: Float[np.ndarray, "predictor document time"],
         weight: Float[np.ndarray, "document"] | None,
         known: bool,
