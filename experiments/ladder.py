@@ -78,7 +78,8 @@ def draw(axes: Axes, ledger: dict[str, Any], colour: str) -> None:
             axes.plot([last, last], [row - 1, row], color=GREY, linewidth=0.5, zorder=0)
             last = step.end
     seeds = [x for x in (number(m["excess"]) for m in ledger["members"]) if math.isfinite(x)]
-    axes.plot(seeds, np.full(len(seeds), 3.32), marker="o", markeredgecolor=colour, **SEED)
+    look = SEED | {"markerfacecolor": "white", "markeredgecolor": colour, "zorder": 4}
+    axes.plot(seeds, np.full(len(seeds), 3.15), marker="o", **look)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
 
