@@ -84,7 +84,7 @@ def _check(config: dict[str, Any], protocols: dict[str, Any]) -> None:
             f"ledger: it must name one of the protocols in observe, {', '.join(protocols) or 'none'}, "
             f"but is {config['ledger']!r}"
         )
-    unit = getattr(protocols[config["ledger"]], "unit", None)
+    unit = protocols[config["ledger"]].unit
     if unit != "nats/token":
         raise ValueError(f"ledger: its protocol must report nats/token, but {config['ledger']} reports {unit}")
 

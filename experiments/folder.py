@@ -1,8 +1,10 @@
 """The run folder: what a run leaves behind, whole or not at all."""
 
+import io
 import json
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import time
@@ -15,7 +17,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments import style
 from experiments.cell import Cell, Refused, digest, identity
+from experiments.figures import waterfall
 from experiments.fit import save, write
 
 
@@ -50,22 +54,14 @@ def claimed(place: Path, cell: Cell, force: bool) -> Iterator[Path]:
 
 def write_all(place: Path, ledger: dict[str, Any], params: Any, curves: dict[str, np.ndarray], seconds: float) -> None:
     """Writes every file of a finished run; ledger.json comes last, and makes it finished."""
-    from experiments.figures import waterfall
-
     save(place / "weights.npz", params)
     _arrays(place / "curves.npz", curves)
-    figure = waterfall(ledger)
-    for ending in ("png", "pdf"):
-        part = place / f".waterfall.{os.getpid()}.{ending}"
-        figure.savefig(part, dpi=200)
-        os.replace(part, place / f"waterfall.{ending}")
+    style.save(waterfall(ledger), place / "waterfall")
     write(place / "provenance.json", _json(provenance(ledger, seconds)))
     write(place / "ledger.json", _json(ledger))
 
 
 def _arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    import io
-
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write(path, buffer.getvalue())
@@ -110,6 +106,4 @@ def _lock() -> str:
 
 
 def _peak() -> int:
-    import resource
-
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

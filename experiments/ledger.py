@@ -49,7 +49,8 @@ def over_seeds(members: list[Measured]) -> Quantity:
         return sampled
     by_seed = scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     half = float(np.hypot(by_seed, sampled.high - sampled.value))
-    return Quantity(sampled.value, sampled.value - half, sampled.value + half, "estimated", len(values))
+    low = max(0.0, sampled.value - half)  # an excess over the truth is a divergence (Gibbs)
+    return Quantity(sampled.value, low, sampled.value + half, "estimated", len(values))
 
 
 def instantiated(rungs: Rungs) -> tuple[str, Measured, Quantity]:

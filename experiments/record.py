@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from experiments.cell import SCHEMA, Cell, identity
 from experiments.layers import Floor, Trained, zeros
-from experiments.ledger import Rungs, entry, ledger
+from experiments.ledger import Rungs, entry, ledger, plain
 from experiments.show import sentences
 
 
@@ -44,7 +44,8 @@ def protocol(seen: Any) -> dict[str, Any]:
     """An observation as plain numbers."""
     quantities = {k: entry(getattr(seen, k), "value") for k in ("score", "expected", "ceiling", "world")}
     parts = None if seen.parts is None else {k: entry(q, "value") for k, q in seen.parts.items()}
-    return {"unit": seen.unit, **quantities, "parts": parts, "scores": [float(x) for x in seen.scores]}
+    members = {k: [plain(x) for x in getattr(seen, k)] for k in ("scores", "targets")}
+    return {"unit": seen.unit, "shows": seen.shows, **quantities, "parts": parts, **members}
 
 
 def perception(found: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+import experiments.schema  # noqa: F401  the types of the config
 from experiments import backend, folder, layers
 from experiments.cell import build
 from experiments.entry import command

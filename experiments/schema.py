@@ -26,8 +26,8 @@ class Oracle:
     restarts: fits, each from one of the best trained members; 0 does none. steps: of each. rate: peak learning rate.
     """
 
-    restarts: int = 2
-    steps: int = 1000
+    restarts: int = 4  # as many as seeds: the same compiled program
+    steps: int = 300
     rate: float = 1e-3
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -9,12 +10,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from experiments.show import show
 
 
+def console(**options: Any) -> Console:
+    """A console that keeps a ledger's rows on one line when it is no terminal (a file, a log, a pipe)."""
+    made = Console(highlight=False, **options)
+    return made if made.is_terminal else Console(highlight=False, width=120, **options)
+
+
 class Screen:
     """Progress on standard error, results on standard output."""
 
     def __init__(self):
-        self.result = Console(highlight=False)
-        self.work = Console(stderr=True, highlight=False)
+        self.result, self.work = console(), console(stderr=True)
 
     def line(self, text: str) -> None:
         """One line about the work."""

@@ -36,7 +36,7 @@ def show(ledger: dict[str, Any], console: Console) -> None:
             _number(loss["loss"], 6),
             "" if gap is None else _number(gap["nats"], 6, sign=True),
             interval(loss if gap is None else gap),
-            loss["class"],
+            (loss if gap is None else gap)["class"],
         )
     table.add_section()
     total = ledger["gaps"]["O-D"]
@@ -69,13 +69,12 @@ def _lengths(ledger: dict[str, Any]) -> Table:
 
 def _protocols(ledger: dict[str, Any]) -> Table:
     table = Table(title="what each protocol reports of these weights", title_justify="left")
-    for heading in ("protocol", "unit", "score", "95 %", "expected", "ceiling", "world part", "model part", "sampling"):
-        table.add_column(heading, justify="left" if heading in ("protocol", "unit") else "right")
+    for heading in ("protocol", "score", "95 %", "expected", "ceiling", "world part", "model part", "sampling"):
+        table.add_column(heading, justify="left" if heading == "protocol" else "right")
     for name, seen in ledger["protocols"].items():
-        parts = seen.get("parts") or {}
+        parts = seen["parts"] or {}
         table.add_row(
-            name,
-            seen["unit"],
+            name if seen["unit"] == ledger["unit"] else f"{name} ({seen['unit']})",
             _number(seen["score"]["value"], 4),
             interval(seen["score"], 4),
             _number(seen["expected"]["value"], 4),

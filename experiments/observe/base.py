@@ -43,6 +43,7 @@ class Observation(NamedTuple):
         None  # rows: score, expected, ceiling; points: the protocol says what
     )
     shows: str = ""  # what the predictor gets to see, in words
+    marks: Float[np.ndarray, "member document"] | None = None  # the score of each independent document
 
 
 class Protocol(typing.Protocol):
@@ -107,6 +108,14 @@ def ask(predict: Predict, tokens: Int[np.ndarray, "sequence time"]) -> Float[np.
     return logs
 
 
+def ask_all(
+    predict: Predict, tokens: Int[np.ndarray, "sequence time"]
+) -> Float[np.ndarray, "member sequence time vocab"]:
+    """The same for any number of sequences."""
+    found = [ask(predict, tokens[index])[:, : rows.stop - rows.start] for rows, index in chunks(len(tokens), BATCH)]
+    return np.concatenate(found, 1)
+
+
 def chunks(count: int, size: int) -> Iterator[tuple[slice, Int[np.ndarray, "row"]]]:
     """Yields (rows, indices): the indices cover `rows`; the last one repeats, so that all chunks are equally long."""
     size = min(size, count)
@@ -118,6 +127,15 @@ def chunks(count: int, size: int) -> Iterator[tuple[slice, Int[np.ndarray, "row"
 def conditionals(world: World, tokens: Int[Array, "sequence time"]) -> Float[Array, "sequence time vocab"]:
     """The world's log conditionals for several sequences."""
     return jax.vmap(log_conditionals, (None, 0))(world, tokens)
+
+
+def laws(world: World, tokens: Int[np.ndarray, "sequence time"]) -> Float[np.ndarray, "sequence time vocab"]:
+    """The same in chunks of one shape, as float64."""
+    found = [
+        np.asarray(conditionals(world, tokens[index]), np.float64)[: rows.stop - rows.start]
+        for rows, index in chunks(len(tokens), BATCH)
+    ]
+    return np.concatenate(found)
 
 
 def documents(world: World, key: Key[Array, ""], count: int, length: int) -> Int[np.ndarray, "document time"]:
@@ -132,12 +150,61 @@ def _documents(world: World, keys: Key[Array, "document"], length: int) -> Int[A
 
 def mean(values: Float[np.ndarray, "document"], weight: Float[np.ndarray, "document"] | None = None) -> Quantity:
     """The mean over independent documents with its 95 % interval; exact if these documents, weighted, are all."""
+    if np.isnan(values).any():
+        return undefined()
     count = len(values)
     weights = jnp.full(count, 1 / count) if weight is None else jnp.asarray(weight)
     with np.errstate(invalid="ignore"):  # the spread of an infinite loss is inf - inf
         return estimate(
             jnp.asarray(values), Functional(jnp.zeros((count, 0), int), weights, weights, weight is not None)
         )
+
+
+def shared_out(
+    total: Float[np.ndarray, "predictor document"],
+    count: Float[np.ndarray, "document"],
+    weight: Float[np.ndarray, "document"] | None = None,
+) -> Float[np.ndarray, "predictor document"]:
+    """Numbers per document whose mean is the ratio sum total / sum count, and whose spread is the ratio's (delta method).
+
+    r_n = R + (total_n - R count_n) / mean count. NaN where nothing at all was counted.
+    """
+    weight = np.full(len(count), 1 / len(count)) if weight is None else weight
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = (total @ weight / (count @ weight))[:, None]
+        found = ratio + (total - ratio * count) / (count @ weight)
+    return np.where(np.isinf(ratio), ratio, found)
+
+
+def observed(
+    name: str,
+    unit: str,
+    got: Float[np.ndarray, "predictor sample"],
+    due: Float[np.ndarray, "member document"],
+    weight: Float[np.ndarray, "document"] | None,
+    ceiling: Quantity,
+    shows: str,
+) -> Observation:
+    """An observation from numbers per document: the members' and, last, the world's on the sample; the members' exact."""
+    return Observation(
+        name=name,
+        unit=unit,
+        score=mean(got[:-1].mean(0)),
+        scores=tuple(got[:-1].mean(-1).tolist()),
+        expected=mean(due.mean(0), weight),
+        targets=tuple(mean(row, weight).value for row in due),
+        ceiling=ceiling,
+        world=mean(got[-1]),
+        shows=shows,
+        marks=got[:-1],
+    )
+
+
+def at_least(protocol: str, **least: tuple[int | None, int]) -> None:
+    """Refuses numbers below their least: name=(number, least)."""
+    for name, (number, lowest) in least.items():
+        if number is not None and number < lowest:
+            raise ValueError(f"{protocol}: {name} must be at least {lowest}, but is {number}")
 
 
 def hull(near: Quantity, far: Quantity) -> Quantity:

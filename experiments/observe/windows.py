@@ -20,6 +20,7 @@ from experiments.observe.base import (
     Predict,
     Reading,
     ask,
+    at_least,
     chunks,
     conditionals,
     documents,
@@ -97,6 +98,7 @@ class Windows:
             parts=split(score, expected, ceiling, excess, reached, floor) if self.reading is NATS else None,
             curve=np.stack(rows) if self.curve else None,
             shows=f"windows of {cut.window} tokens, without their past or their place",
+            marks=got[:-2],
         )
 
     def cut(self, length: int) -> "Cut":
@@ -255,8 +257,5 @@ def per_position(sequences: int, soft: int, window: int | None = None) -> Window
 def checked(protocol: Windows) -> Windows:
     """The protocol, if its numbers are possible."""
     least = {"sequences": 2, "soft": 2, "windows": 1, "window": 1, "stride": 1, "scored": 1, "skip": 0}
-    for name, at_least in least.items():
-        number = getattr(protocol, name)
-        if number is not None and number < at_least:
-            raise ValueError(f"{protocol.name}: {name} must be at least {at_least}, but is {number}")
+    at_least(protocol.name, **{name: (getattr(protocol, name), lowest) for name, lowest in least.items()})
     return protocol
