@@ -90,7 +90,8 @@ class Documents:
         """One place further, if the token was possible."""
         possible = self.log_next(state)[token] > -jnp.inf
         said = state.said.at[jnp.maximum(state.place, 0)].set(token.astype(jnp.int32))
-        return Memory(jnp.where(possible, (state.place + 1) % self.plan.period, -1), said)
+        ends = state.place == self.plan.period - 1  # forgets the document, so that equal memories are equal
+        return Memory(jnp.where(possible, (state.place + 1) % self.plan.period, -1), jnp.where(ends, 0, said))
 
     def answers(self, tokens: Int[Array, "time"]) -> Bool[Array, "time"]:
         """The answers, by their place in the document; the tokens only say how many there are."""
