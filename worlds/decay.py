@@ -20,7 +20,7 @@ import numpy as np
 from flax import struct
 from jax.core import Tracer
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from worlds import base, kernel, lagged, steady
 from worlds.kernel import Kernel, real
@@ -40,6 +40,7 @@ class Memory(NamedTuple):
     age: Int[Array, "symbol"]  # tokens since each symbol was read last
     mass: Float[Array, "recurrent symbol"]
     recent: Int[Array, "lag"]  # symbols, the latest first; the start symbol where there is no token
+    possible: Bool[Array, ""]  # False for ever after an impossible token
 
 
 @struct.dataclass
@@ -90,7 +91,8 @@ class Decay:
     def start(self) -> Memory:
         """Nothing but the start symbol has been read."""
         mass = jnp.zeros((len(self.recurrent), 1 + self.vocab_size), self.tables.dtype).at[:, 0].set(1)
-        return Memory(jnp.zeros(1 + self.vocab_size, jnp.int32), mass, jnp.zeros(self.capacity, jnp.int32))
+        age, recent = jnp.zeros(1 + self.vocab_size, jnp.int32), jnp.zeros(self.capacity, jnp.int32)
+        return Memory(age, mass, recent, jnp.array(True))
 
     def log_next(self, state: Memory) -> Float[Array, "vocab"]:
         """Log p(next token = v); exactly -inf where impossible."""
@@ -104,7 +106,8 @@ class Decay:
             return self._with_noise(jax.nn.log_softmax(total))
         if self.positive:
             return jnp.log(total)
-        return lagged.log_mixture(total, jnp.concatenate([logs for _, logs in reads]), rows)
+        logs = lagged.log_mixture(total, jnp.concatenate([logs for _, logs in reads]), rows)
+        return jnp.where(state.possible, logs, -jnp.inf)
 
     def advance(self, state: Memory, token: Int[Array, ""]) -> Memory:
         """One more token: it is the previous one now, and all others are a lag further away."""
@@ -115,7 +118,8 @@ class Decay:
         seen = jnp.arange(1 + self.vocab_size, dtype=jnp.int32) == symbol
         again = 1 + state.mass * ratio ** age.astype(ratio.dtype)[None, :]
         recent = jnp.concatenate([symbol[None], state.recent])[: self.capacity]
-        return Memory(jnp.where(seen, 0, age), jnp.where(seen[None, :], again, state.mass), recent)
+        possible = state.possible if self.positive else self.log_next(state)[token] > -jnp.inf
+        return Memory(jnp.where(seen, 0, age), jnp.where(seen[None, :], again, state.mass), recent, possible)
 
     def log_conditionals(self, tokens: Int[Array, "time"]) -> Float[Array, "time vocab"]:
         """All positions at once, by matrix products of kernels with table rows: O(time^2 vocab), or O(time vocab) if

@@ -43,7 +43,11 @@ def log_mixture(
     total: Float[Array, "vocab"], logs: Float[Array, "read"], rows: Float[Array, "read vocab"]
 ) -> Float[Array, "vocab"]:
     """Log of total = exp(logs) @ rows, from the logs where the total underflows to zero though it is not."""
-    terms = logs[:, None] + log(rows)
+    return jnp.where(total > 0, log(total), log_sum(logs[:, None] + log(rows)))
+
+
+def log_sum(terms: Float[Array, "read *vocab"]) -> Float[Array, "*vocab"]:
+    """Log of the sum of exponentials along the first axis; exactly -inf if all are, without a slope there."""
     top = terms.max(0)
     top = jax.lax.stop_gradient(jnp.where(top > -jnp.inf, top, 0))
-    return jnp.where(total > 0, log(total), log(jnp.exp(terms - top[None, :]).sum(0)) + top)
+    return log(jnp.exp(terms - top[None]).sum(0)) + top

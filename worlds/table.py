@@ -20,8 +20,8 @@ Rows = ArrayLike | Sequence[Sequence[float]]
 
 
 def dirichlet(
-    vocab: int, readout: str, concentration: float = 0.3, floor: float = 0.02, seed: int = 0
-) -> Float[Array, "vocab vocab"]:
+    vocab: int, readout: str, concentration: float = 0.3, floor: float = 0.02, seed: int = 0, rows: int | None = None
+) -> Float[Array, "row vocab"]:
     """Random rows: floor / V + (1 - floor) Dirichlet(concentration, ..., concentration); their logs if loglinear.
 
     Args:
@@ -30,14 +30,15 @@ def dirichlet(
       concentration: above 0; small makes rows sharp.
       floor: share of the uniform law in every row, in [0, 1); above 0 if loglinear, whose logits must be finite.
       seed: of numpy's PCG64 generator, so the same for every version of jax.
+      rows: how many; vocab if None.
     """
     if not concentration > 0:
         raise ValueError(f"dirichlet: concentration must be above 0, but is {concentration}")
     if not 0 <= floor < 1:
         raise ValueError(f"dirichlet: floor must be in [0, 1), but is {floor}")
-    draws = np.random.Generator(np.random.PCG64(seed)).dirichlet(np.full(vocab, concentration), vocab)
-    rows = real(floor / vocab + (1 - floor) * draws)
-    return rows if readout == "mixture" else jnp.log(rows)
+    draws = np.random.Generator(np.random.PCG64(seed)).dirichlet(np.full(vocab, concentration), rows or vocab)
+    law = real(floor / vocab + (1 - floor) * draws)
+    return law if readout == "mixture" else jnp.log(law)
 
 
 def identity(vocab: int, readout: str) -> Float[Array, "vocab vocab"]:

@@ -33,6 +33,11 @@ class Urn:
         """One more of that token."""
         return state + jax.nn.one_hot(token, self.vocab_size, dtype=state.dtype)
 
+    def latent_entropy(self, state: Float[Array, "vocab"]) -> Float[Array, ""]:
+        """E[H(p) | counts] = psi(A + 1) - sum_v (a_v / A) psi(a_v + 1), with a = counts + alpha and A their sum."""
+        a = state + self.alpha
+        return jax.scipy.special.digamma(a.sum() + 1) - (a / a.sum()) @ jax.scipy.special.digamma(a + 1)
+
     def log_conditionals(self, tokens: Int[Array, "time"]) -> Float[Array, "time vocab"]:
         """All positions at once, from running counts."""
         ones = jax.nn.one_hot(tokens, self.vocab_size, dtype=self.alpha.dtype)
