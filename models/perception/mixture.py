@@ -17,12 +17,12 @@ from models.perception.base import Perceived, nothing, split
 from models.perception.contexts import Contexts, enumerated
 from models.perception.profiles import ALL_LAGS, Dictionary, Geometric, table
 from models.perception.projection import Projection, project, read
-from models.perception.sandwich import REPLICATES, Draws, bracket, draw
+from models.perception.sandwich import REPLICATES, Draws, above, bracket, draw
 from worlds.base import LIMIT, World, functional, log_conditionals
 from worlds.quantity import Quantity, certified, exact
 
 ROUNDING = 1e-12  # nats: what the sums of a programme may be off by
-ROUGH = 5e-6  # nats: certificates on samples, far below their noise
+ROUGH = 2e-5  # nats: certificates on samples, far below their noise
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,19 @@ class Mixture:
         info["certificate"] = max(fit.certificate for fit in fits)
         if is_mixture:
             return split(predictor(found), excess, zero(), info)
-        # Maps of every position's own cannot be found from samples: what offsets reach bounds them from above.
-        richest = excess if self.dictionary == OFFSET else Mixture("offset", OFFSET)._bracket(draws, fits[-1])[1]
-        best = min(excess.high, richest.high)
-        readout = Quantity(min(excess.value, richest.value), 0.0, best, "estimated", excess.count)
-        return split(predictor(found), excess, readout, info)
+        return split(predictor(found), excess, self._richest(draws, found, excess), info)
 
-    def _bracket(self, draws: Draws, first: Projection | None = None) -> tuple[list[Projection], Quantity]:
+    def _richest(self, draws: Draws, found: Projection, excess: Quantity) -> Quantity:
+        """Maps of every position's own cannot be found from samples; a member of `offset` bounds them from above."""
+        if self.dictionary == OFFSET:
+            return replace(excess, low=0.0)
+        fit = project(draws.replicates[0], OFFSET, ROUGH, found.columns, 1e-2, 6)
+        best = min(excess, above(draws, law(fit, draws.fresh)), key=lambda quantity: quantity.high)
+        return replace(best, low=0.0)
+
+    def _bracket(self, draws: Draws) -> tuple[list[Projection], Quantity]:
         def fit(contexts: Contexts, before: Projection | None) -> Projection:
-            start = before or first
-            return project(contexts, self.dictionary, ROUGH, start.columns if start else ())
+            return project(contexts, self.dictionary, ROUGH, before.columns if before else (), 1e-2, 12)
 
         return bracket(draws, fit, lambda fits, contexts: law(_mean(fits), contexts))
 

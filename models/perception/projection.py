@@ -42,6 +42,7 @@ def project(
     dictionary: Dictionary,
     tolerance: float = 1e-9,
     columns: tuple[Column, ...] = (),
+    relative: float = 0.0,
     rounds: int = 40,
 ) -> Projection:
     """The optimum over the dictionary, to a certificate of `tolerance` nats where floats allow.
@@ -51,6 +52,7 @@ def project(
       dictionary: families of profiles; the unigram's profile is always added.
       tolerance: nats.
       columns: profiles to begin with (those of a similar programme); a coarse grid if none.
+      relative: the certificate may also be this share of the excess.
       rounds: of column generation, at most.
     """
     dictionary = (UNIGRAM, *dictionary)
@@ -58,11 +60,7 @@ def project(
     best, slack = None, 1e-3
     for number in range(rounds):
         features = read(columns, contexts)
-        maps = programme.solve(features, contexts.target, contexts.weight, max(tolerance / 4, 0.01 * slack)).maps
-        # early on, profiles of little use are dropped boldly, so that the programme stays small; later ones stay
-        kept = np.flatnonzero(maps[:, 0].sum(-1) > (0.02 if number < 3 else 1e-10) * maps[:, 0].sum(-1).max())
-        maps, features = programme.feasible(maps[kept]), features[:, kept]
-        columns = tuple(columns[h] for h in kept)
+        maps = programme.solve(features, contexts.target, contexts.weight, max(tolerance / 4, 0.02 * slack)).maps
         guess = programme.mixed(features, maps)
         score, fresh = search(dictionary, pull(contexts, guess), contexts.length, tolerance / 4)
         found = Projection(columns, maps, excess(contexts, guess), programme.certificate(score))
@@ -70,9 +68,11 @@ def project(
             best = found
         slack = min(slack, found.certificate)
         fresh = distinct(columns, fresh, contexts.length)
-        if found.certificate <= tolerance or (not fresh and slack <= tolerance):
+        if found.certificate <= max(tolerance, relative * found.excess) or (not fresh and slack <= tolerance):
             break
-        columns = (*columns, *fresh)
+        # profiles of little use are dropped, boldly early on; dropped ones that are needed score above one again
+        kept = np.flatnonzero(found.weight > (1e-3 if number < 10 else 1e-9) * found.weight.max())
+        columns = (*(columns[h] for h in kept), *fresh)
     assert best is not None
     return best
 
@@ -143,7 +143,7 @@ def score(
     return by_token.max(-1).sum(-1) + (share @ pulls.start).max(-1)
 
 
-def search(dictionary: Dictionary, pulls: Pull, length: int, slack: float, each: int = 4) -> tuple[float, list[Column]]:
+def search(dictionary: Dictionary, pulls: Pull, length: int, slack: float, each: int = 6) -> tuple[float, list[Column]]:
     """The highest score of the whole dictionary, and the best new profiles of each family, those above 1 + slack."""
     top, fresh = 0.0, []
     for family in dictionary:
