@@ -165,7 +165,7 @@ def shared_out(
     count: Float[np.ndarray, "document"],
     weight: Float[np.ndarray, "document"] | None = None,
 ) -> Float[np.ndarray, "predictor document"]:
-    """Numbers per document whose mean is the ratio sum total / sum count, and whose spread is the ratio's (delta method).
+    """Numbers per document whose mean is the ratio sum total / sum count, with the ratio's spread (delta method).
 
     r_n = R + (total_n - R count_n) / mean count. NaN where nothing at all was counted.
     """
@@ -185,7 +185,7 @@ def observed(
     ceiling: Quantity,
     shows: str,
 ) -> Observation:
-    """An observation from numbers per document: the members' and, last, the world's on the sample; the members' exact."""
+    """An observation from numbers per document: the members' and the world's on the sample, and the members' exact."""
     return Observation(
         name=name,
         unit=unit,
