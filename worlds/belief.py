@@ -5,7 +5,8 @@ sign[s] exp(log[s]). Products of probabilities span thousands of nats, and a hyp
 be the only one that explains tomorrow's token, hence no linear numbers here.
 
 A signed sum may cancel. Where it cancels down to rounding, its value is zero and the token is impossible; a sum of
-non-negative terms never meets that rule, so ordinary worlds are scored without any threshold.
+non-negative terms never meets that rule, so ordinary worlds are scored without any threshold. (Rounding grows with the
+past: a signed word that cancels only after dozens of tokens may score as e^-29 rather than as impossible.)
 """
 
 from typing import NamedTuple
@@ -44,6 +45,11 @@ def through(belief: Belief, matrix: Float[Array, "state other"]) -> Belief:
     total, size = terms.sum(0), jnp.abs(terms).sum(0)
     real = jnp.abs(total) > ROUNDING * jnp.finfo(total.dtype).eps * size
     return Belief(jnp.where(real, jnp.sign(total), 0), _log(jnp.where(real, jnp.abs(total), 0)) + top)
+
+
+def log_positive(belief: Belief) -> Float[Array, "*batch state"]:
+    """The log of entries that are probabilities: what rounding has pushed below zero is impossible."""
+    return jnp.where(belief.sign > 0, belief.log, -jnp.inf)
 
 
 def scaled(belief: Belief, log_total: Float[Array, ""]) -> Belief:

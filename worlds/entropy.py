@@ -37,8 +37,16 @@ class Mixture(NamedTuple):
     known: Bool[np.ndarray, "word"]  # the word holds a token that makes the past before it irrelevant
 
 
-def entropy_rate(transition: Float[np.ndarray, "vocab state state"], initial: Float[np.ndarray, "state"]) -> Quantity:
-    """The entropy rate of the finite-state world of these operators and this start, in nats per token."""
+def entropy_rate(
+    transition: Float[np.ndarray, "vocab state state"], initial: Float[np.ndarray, "state"], budget: int = BUDGET
+) -> Quantity:
+    """The entropy rate of a finite-state world, in nats per token.
+
+    Args:
+      transition: T[v, s, t], whose rows sum to one over (v, t).
+      initial: the law before the first token.
+      budget: numbers in the largest level of the tree of beliefs; the default takes about a second.
+    """
     operators, initial = np.asarray(transition, np.float64), np.asarray(initial, np.float64)
     signed = bool((operators < 0).any())
     if not signed and (np.count_nonzero(operators, axis=2) <= 1).all():
@@ -47,7 +55,7 @@ def entropy_rate(transition: Float[np.ndarray, "vocab state state"], initial: Fl
     if closed is not None:
         return exact(closed)
     law = long_run(operators.sum(0), initial)
-    return _anchored(operators, law) if signed else _sandwich(operators, law)
+    return _anchored(operators, law, budget) if signed else _sandwich(operators, law, budget)
 
 
 def _closed(operators, initial) -> float | None:
@@ -74,21 +82,21 @@ def _children(operators, belief):
     return weights[possible], np.einsum("s,vst->vt", belief, operators)[possible] / weights[possible, None]
 
 
-def _sandwich(operators, law) -> Quantity:
+def _sandwich(operators, law, budget) -> Quantity:
     below = Mixture(np.eye(len(law))[law > 0], law[law > 0], np.zeros((law > 0).sum(), bool))
     above = Mixture(law[None], np.ones(1), np.zeros(1, bool))
     lows, highs = [_mean(operators, below)], [_mean(operators, above)]
-    while highs[-1] - lows[-1] > ENOUGH and max(len(below.weight), len(above.weight)) * operators.size < BUDGET:
+    while highs[-1] - lows[-1] > ENOUGH and max(len(below.weight), len(above.weight)) * operators.size < budget:
         below, above = _longer(operators, below), _longer(operators, above)
         lows, highs = [*lows, _mean(operators, below)], [*highs, _mean(operators, above)]
     return _interval(lows, highs)
 
 
-def _anchored(operators, law) -> Quantity:
+def _anchored(operators, law, budget) -> Quantity:
     resets = np.array([np.linalg.matrix_rank(operator, tol=1e-12) == 1 for operator in operators])
     mixture = Mixture(law[None], np.ones(1), np.zeros(1, bool))
     lows, highs = [0.0], [_mean(operators, mixture)]
-    while highs[-1] - lows[-1] > ENOUGH and len(mixture.weight) * operators.size < BUDGET and len(lows) < LONGEST:
+    while highs[-1] - lows[-1] > ENOUGH and len(mixture.weight) * operators.size < budget and len(lows) < LONGEST:
         mixture = _longer(operators, mixture, resets)
         lows.append(_mean(operators, Mixture(*(x[mixture.known] for x in mixture))))
         highs.append(_mean(operators, mixture))

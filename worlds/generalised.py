@@ -121,7 +121,7 @@ def in_coordinates(
     Args:
       operators: T[v, s, t].
       start: a multiple of the law before the first token.
-      basis: B, whose rows sum to w.
+      basis: B, whose rows sum to a multiple of w.
     """
     xp = numpy_for(operators, start, basis)
     operators, start, basis = map(xp.asarray, (operators, start, basis))
@@ -130,13 +130,12 @@ def in_coordinates(
 
 
 def reflection(w: Float[Table, "state"]) -> Float[Table, "state state"]:
-    """A basis whose rows sum to w: a reflection times |w| / |1|, so that nothing is amplified."""
+    """A basis whose rows sum to w or -w: a reflection times |w| / |1|, so that nothing is amplified."""
     xp, ones = numpy_for(w), np.ones(len(w))
+    w = xp.where(w.sum() > 0, -w, w)  # of the two reflections, the one whose mirror is not lost to rounding
     size = xp.linalg.norm(w) / np.linalg.norm(ones)
     mirror = w / size - ones
-    square = mirror @ mirror
-    turn = xp.outer(mirror, mirror) * xp.where(square > 0, 2 / xp.where(square > 0, square, 1.0), 0.0)
-    return size * (np.eye(len(w)) - turn)
+    return size * (np.eye(len(w)) - 2 * xp.outer(mirror, mirror) / (mirror @ mirror))
 
 
 def _largest(matrix: Float[Table, "3 3"]) -> Float[Table, ""] | float:

@@ -15,7 +15,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from worlds.belief import Belief, believe, scaled, through
+from worlds.belief import Belief, believe, log_positive, scaled, through
 from worlds.chain import numpy_for, stationary
 from worlds.entropy import entropy_rate
 from worlds.quantity import Quantity
@@ -39,12 +39,12 @@ class HMM:
 
     def log_next(self, state: Belief) -> Float[Array, "vocab"]:
         """Log p(v) = log sum_s b[s] sum_t T[v, s, t]."""
-        return through(state, self.transition.sum(-1).T).log
+        return log_positive(through(state, self.transition.sum(-1).T))
 
     def advance(self, state: Belief, token: Int[Array, ""]) -> Belief:
         """Bayes, b T[v], then normalise by p(v)."""
         operator = self.transition[token]
-        return scaled(through(state, operator), through(state, operator.sum(-1, keepdims=True)).log[0])
+        return scaled(through(state, operator), log_positive(through(state, operator.sum(-1, keepdims=True)))[0])
 
     def entropy_rate(self) -> Quantity:
         """Closed form where there is one, else a certified interval (`worlds.entropy`)."""
