@@ -19,8 +19,17 @@ def command(application: Callable[[], object]) -> None:
     except (Refused, HydraException, OmegaConfBaseException) as error:
         if os.environ.get("NOUMENA_TRACEBACK"):
             raise
-        print(f"noumena: {str(error).strip()}", file=sys.stderr)
+        print(f"noumena: {message(error)}", file=sys.stderr)
         sys.exit(1)
+
+
+def message(error: BaseException) -> str:
+    """What an error says, and what its causes add: Hydra names the override, OmegaConf the rule."""
+    said, cause = str(error).strip(), None if isinstance(error, Refused) else error.__cause__
+    while cause is not None:
+        said += "" if str(cause).strip() in said else f"\n{str(cause).strip()}"
+        cause = cause.__cause__
+    return said.replace("\n\t", "  ")  # Hydra's list of choices, in one screen
 
 
 def _identity(*, _root_) -> str:

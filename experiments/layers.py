@@ -9,8 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from models.containment import contained
-from models.perception.base import Perceived
 
 from experiments import fit
 from experiments import measure as measuring
@@ -18,9 +16,11 @@ from experiments.cell import Cell, law_digest
 from experiments.ledger import Rungs, instantiated, reached
 from experiments.reach import Curve, numbers
 from experiments.screen import Screen
-from experiments.store import Store
+from experiments.store import Store, weights_digest
 from experiments.streams import members, stream
 from models.base import pure
+from models.containment import contained
+from models.perception.base import Perceived
 from worlds.base import Functional, HasEntropyRate, entropy, estimate, functional
 from worlds.quantity import Quantity
 
@@ -131,20 +131,25 @@ def _progress(report: Callable[[int, str], None]) -> fit.Report:
     return lambda steps, loss, excess: report(steps, f"loss {loss:.4f}, excess over the floor {excess:.4f}")
 
 
-def witnesses(cell: Cell, oracles: Trained | None, store: Path) -> dict[int, Weights]:
-    """The weights that may witness the architecture's best at each length: constructed, oracle fits, stored ones."""
+def witnesses(cell: Cell, trained: Trained, oracles: Trained | None, store: Path) -> dict[int, Weights]:
+    """The weights that may witness the architecture's best at each length: constructed, oracle fits, stored ones.
+
+    Stored weights that this run found itself (it runs again) are left out, so that it ends with the same ledger.
+    """
     like = jax.eval_shape(pure(cell.spec).init, jax.random.key(0))
-    found: dict[str, Any] = {}
-    if oracles is not None:
-        count = len(oracles.curve.loss)
-        found = {f"oracle {n}": jax.tree.map(lambda x, n=n: x[n], oracles.params) for n in range(count)}
+    found = {} if oracles is None else {f"oracle {n}": p for n, p in enumerate(_members(oracles))}
     result = {}
     for length in cell.lengths:
         built = _constructed(cell, length)
-        stored = {f"stored {k}": v for k, v in store_of(cell, store, length).known(like)}
-        both = found | ({} if built is None else {"constructed": built}) | stored
+        both = found | ({} if built is None else {"constructed": built})
+        own = {weights_digest(p) for p in [*_members(trained), *both.values()]}
+        both |= {f"stored {k}": v for k, v in store_of(cell, store, length).known(like) if k not in own}
         result[length] = Weights(list(both), list(both.values()))
     return result
+
+
+def _members(trained: Trained) -> list[Any]:
+    return [jax.tree.map(lambda x, n=n: x[n], trained.params) for n in range(len(trained.curve.loss))]
 
 
 def _constructed(cell: Cell, length: int) -> Any:
@@ -180,7 +185,7 @@ def measure(
                 name(cell, length),
                 floor.loss,
                 perceived[length].excess,
-                bool(contained(cell.spec, cell.concept)),
+                contained(cell.spec, cell.concept),
                 seeds,
                 others,
             )
@@ -231,8 +236,7 @@ def remember(cell: Cell, trained: Trained, witnesses: dict[int, Weights], rungs:
             continue
         label = instantiated(found)[0]
         if label.startswith("seed "):
-            member = int(label.split()[1])
-            params = jax.tree.map(lambda x, n=member: x[n], trained.params)
+            params = _members(trained)[int(label.split()[1])]
         else:
             params = dict(zip(witnesses[length].names, witnesses[length].params, strict=True))[label]
         store_of(cell, store, length).add(params)

@@ -24,7 +24,7 @@ class Rungs(NamedTuple):
     functional: str  # its name: length, start law and weights
     floor: Quantity  # H_D
     perceived: Quantity  # P - D, with its bracket
-    contained: bool  # whether the architecture provably lies inside the concept
+    contained: str  # the proof that the architecture lies inside the concept; empty where there is none
     members: list[Measured]  # the trained seeds
     witnesses: dict[str, Measured]  # other weights of the architecture: oracle fits, constructed, stored
     observed: Quantity | None = None  # O, an absolute loss under the protocol's own functional
@@ -61,7 +61,7 @@ def instantiated(rungs: Rungs) -> tuple[str, Measured, Quantity]:
     seeds = {f"seed {n}": m for n, m in enumerate(rungs.members)}
     name, best = min((seeds | rungs.witnesses).items(), key=lambda x: x[1].mean().value)
     upper = best.mean()
-    proved = rungs.contained and rungs.perceived.kind != "undefined"
+    proved = bool(rungs.contained) and rungs.perceived.kind != "undefined"
     low = rungs.perceived.low if proved else 0.0
     return name, best, Quantity(upper.value, min(low, upper.value), upper.high, "witnessed", upper.count)
 
@@ -89,7 +89,8 @@ def ledger(rungs: Rungs) -> dict[str, Any]:
         "layers": {k: entry(q, "loss") for k, q in losses.items()},
         "gaps": {k: entry(q, "nats") for k, q in gaps.items()},
         "witness": name,
-        "contained": rungs.contained,
+        "contained": bool(rungs.contained),
+        "proof": rungs.contained,
         "members": [entry(m.mean(), "excess") for m in rungs.members],
         "witnesses": {k: entry(m.mean(), "excess") for k, m in rungs.witnesses.items()},
         "residual": plain(residual),

@@ -32,7 +32,7 @@ def run(cfg: DictConfig) -> None:
         perceived = layers.perceive(cell, screen)
         trained = layers.train(cell, work, screen)
         oracles = layers.oracle(cell, trained, work, screen)
-        witnesses = layers.witnesses(cell, oracles, place.parent / "witnesses")
+        witnesses = layers.witnesses(cell, trained, oracles, place.parent / "witnesses")
         rungs = layers.measure(cell, floors, perceived, trained, witnesses, screen)
         observed = layers.observe(cell, floors, trained, rungs, screen)
         ledger = record(cell, floors, perceived, rungs, observed)

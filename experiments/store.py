@@ -28,12 +28,15 @@ class Store:
 
     def add(self, params: Any) -> str:
         """Keeps weights; returns the name of the entry. Known weights are not written again."""
-        leaves = [np.asarray(x) for x in jax.tree.leaves(params)]
-        name = hashlib.sha256(b"".join(x.tobytes() for x in leaves)).hexdigest()[:12]
-        path = self.place / f"{name}.npz"
+        path = self.place / f"{weights_digest(params)}.npz"
         if not path.exists():
             self.place.mkdir(parents=True, exist_ok=True)
             buffer = io.BytesIO()
-            np.savez(buffer, *leaves)
+            np.savez(buffer, *(np.asarray(x) for x in jax.tree.leaves(params)))
             write(path, buffer.getvalue())
-        return name
+        return path.stem
+
+
+def weights_digest(params: Any) -> str:
+    """A name for weights: a hash of their numbers."""
+    return hashlib.sha256(b"".join(np.asarray(x).tobytes() for x in jax.tree.leaves(params))).hexdigest()[:12]
