@@ -1,10 +1,12 @@
 """Causal softmax attention with one additive bias, in static blocks of queries that never look at the future.
 
-softmax_j(q_i.k_j / sqrt(size) + b(i, j)) over j <= i. A block of queries multiplies only the keys before its end, which
-saves up to half of the score work; results are those of the full masked product to rounding.
+softmax_j(q_i.k_j / sqrt(size) / temperature + b(i, j)) over j <= i. A block of queries multiplies only the keys before
+its end, which saves up to half of the score work; results are those of the full masked product to rounding.
 """
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,29 +15,46 @@ from jaxtyping import Array, Float
 
 from models.position.base import Look, Position
 
-BLOCK = 64  # queries per block at least: smaller blocks cost more in calls than they save in products
-BLOCKS = 8  # at most, so that long sequences do not make long programs
+BLOCK = 32  # queries per block at least: smaller blocks cost more in calls than they save in products
+BLOCKS = 4  # at most, so that long sequences do not make long programs
 
 Bias = Callable[[Look], Float[Array, "head query key"]]
 
 
 class Attention(nnx.Module):
-    """Queries, keys and values from one product, causal attention per head, and a product back to the stream."""
+    """Queries, keys and values from one product, causal attention per head, and a product back to the stream.
 
-    def __init__(self, heads: int, width: int, position: Position, linear: Callable[..., nnx.Linear]):
-        self.heads = heads
+    The temperature divides q.k/sqrt(size), not the bias, which is a prior over gaps. "scalable" multiplies by s_h ln n
+    instead, n the inputs that a row sees, s_h learned from 1/ln(trained length) on (Nakanishi 2025, arXiv:2501.19399).
+    """
+
+    def __init__(self, spec: Any, position: Position, linear: Callable[..., nnx.Linear]):
+        self.heads = spec.heads
         self.position = position
-        self.inward = linear(width, 3 * width)
-        self.outward = linear(width, width, residual=True)
+        self.inward = linear(spec.width, 3 * spec.width)
+        self.outward = linear(spec.width, spec.width, residual=True)
+        scalable = spec.temperature == "scalable"
+        self.temperature = 1.0 if scalable else float(spec.temperature)
+        start = 1 / math.log(max(spec.length, 2))
+        self.scale = nnx.Param(jnp.full(spec.heads, start, jnp.float32)) if scalable else None
 
     def __call__(self, x: Float[Array, "time width"], where: Float[Array, "time"]) -> Float[Array, "time width"]:
         """Reads the past of each row, the row itself included."""
-        time, width = x.shape
-        q, k, v = jnp.split(self.inward(x), 3, axis=-1)
-        q, k, v = (a.reshape(time, self.heads, width // self.heads) for a in (q, k, v))
+        q, k, v = heads_of(self.inward(x), self.heads)
         if self.position.rotation is not None:
             q, k = self.position.rotation(q, k, where)
-        return self.outward(attend(q, k, v, self.position.bias, x, where).reshape(time, width))
+        if self.scale is not None:
+            seen = jnp.log1p(jnp.arange(len(x), dtype=q.dtype))
+            q = q * (seen[:, None] * self.scale[...].astype(q.dtype)[None, :])[:, :, None]
+        mixed = attend(q / self.temperature, k, v, self.position.bias, x, where)
+        return self.outward(mixed.reshape(x.shape))
+
+
+def heads_of(
+    x: Float[Array, "time parts*width"], heads: int, parts: int = 3
+) -> tuple[Float[Array, "time head size"], ...]:
+    """Queries, keys and values (or more parts), per head."""
+    return tuple(part.reshape(len(x), heads, -1) for part in jnp.split(x, parts, axis=-1))
 
 
 def attend(

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
+import scipy.optimize
 from flax import nnx
 from jaxtyping import Float
 
@@ -15,6 +16,7 @@ from models.perception.membership import reads
 
 Params = Any  # the pytree that a network's init makes
 MATCH = 1e-6  # two attention tables that differ by less, entry by entry, are one: float32 of weights at most 1
+GAP = 40.0  # a logit that outweighs anything: e^-40 is lost beside 1 in float64 too
 
 
 @runtime_checkable
@@ -27,11 +29,12 @@ class Adjustable(Protocol):
 
 
 def positional(spec: Any, world: Any, length: int) -> Params | None:
-    """The weights with which positional heads hold a world exactly up to a length; None if they cannot.
+    """The weights with which positional heads hold a world up to a length; None if they cannot.
 
     Each profile of the world needs a head whose bias and some start logit give it. For ALiBi slope m that is the
     geometric world of rate e^-m, with the sink at start logit -ln(1 - e^-m) and renormalised at -inf; for NoPE (m = 0)
-    the urn, at start logit ln(V alpha), each symbol saying itself.
+    the urn, at start logit ln(V alpha), each symbol saying itself. Where a profile has no head of its own, all heads
+    together mix it if they can, as geometrics mix a power law: see `mixed`.
 
     Args:
       spec: a `Positional`.
@@ -47,11 +50,16 @@ def positional(spec: Any, world: Any, length: int) -> Params | None:
     if isinstance(module.position.bias, Adjustable):
         module.position.bias.adjust(profiles)
     biases = np.asarray(module.biases(jnp.zeros(length, jnp.int32)), np.float64)
-    heads = _assigned(profiles, biases)
-    return None if heads is None else _written(module, heads, maps)
+    if (heads := assigned(profiles, biases)) is not None:
+        return _written(module, heads, maps)
+    found = mixed(profiles, biases)
+    if found is None:
+        return None
+    heads, shares = found
+    return _written(module, heads, np.einsum("kh,hay->kay", shares, maps))
 
 
-def _assigned(
+def assigned(
     profiles: Float[np.ndarray, "profile time time"], biases: Float[np.ndarray, "head time time"]
 ) -> list[tuple[int, float]] | None:
     """For each profile a head of its own, with the start logit that makes the head attend so; None if one has none."""
@@ -65,19 +73,63 @@ def _assigned(
     return found
 
 
-def _start_logit(profile: Float[np.ndarray, "time time"], bias: Float[np.ndarray, "time time"]) -> float | None:
-    """The start logit with which a bias gives a profile: read off row 1, then checked on all rows."""
-    if len(profile) == 1:
-        return 0.0
-    with np.errstate(divide="ignore"):
-        start = float(np.log(profile[1, 0]) - np.log(profile[1, 1]) - (bias[1, 0] - bias[1, 1]))
+def mixed(
+    profiles: Float[np.ndarray, "profile time time"], biases: Float[np.ndarray, "head time time"]
+) -> tuple[list[tuple[int, float]], Float[np.ndarray, "head profile"]] | None:
+    """Every head's start logit and its share in each profile, if all heads together mix the profiles; else None.
+
+    All heads sink (start logit -ln(1 - e^-m)) or all renormalise (-inf), as fits better. Shares are the non-negative
+    least squares of relative errors; with sup |mixture/profile - 1| = eps < 1, KL <= -eps - ln(1 - eps).
+    """
+    if profiles.shape[1] < 3:
+        return None
+    decay = -np.expm1(biases[:, 2, 1] - biases[:, 2, 2])  # 1 - e^-m
+    tries = [np.full(len(biases), -np.inf)] + ([-np.log(decay)] if (decay > 0).all() else [])
+    fits = [
+        (*_shares(profiles, [attention(b, s) for b, s in zip(biases, starts, strict=True)]), starts) for starts in tries
+    ]
+    error, shares, starts = min(fits, key=lambda fit: fit[0])
+    return (list(enumerate(starts.tolist())), shares) if error < 1 else None
+
+
+def _shares(
+    profiles: Float[np.ndarray, "profile time time"], heads: list[Float[np.ndarray, "time time"]]
+) -> tuple[float, Float[np.ndarray, "head profile"]]:
+    """The sup of the relative error over what the profiles read, and the shares, which sum to one per profile."""
+    errors, columns = [], []
+    for profile in profiles:
+        read = profile > 0
+        ratios = np.stack([head[read] / profile[read] for head in heads], axis=1)
+        share = scipy.optimize.nnls(ratios, np.ones(len(ratios)))[0]
+        share = share / share.sum() if share.sum() > 0 else np.full(len(heads), 1 / len(heads))
+        unread = max(float(np.abs(head[~read & np.tri(len(read), dtype=bool)]).max(initial=0)) for head in heads)
+        errors.append(max(float(np.abs(ratios @ share - 1).max()), np.inf if unread > MATCH else 0.0))
+        columns.append(share)
+    return max(errors), np.stack(columns, axis=1)
+
+
+def attention(bias: Float[np.ndarray, "time time"], start: float) -> Float[np.ndarray, "time time"]:
+    """The profile of a bias with a start logit; row 0 reads the start symbol whatever it is."""
     scores = np.where(np.tri(len(bias)) > 0, bias, -np.inf)
     scores[1:, 0] += start
-    if not start < np.inf:
-        return None
-    attention = np.exp(scores - scores.max(1, keepdims=True))
-    attention /= attention.sum(1, keepdims=True)
-    return start if np.abs(attention - profile).max() < MATCH else None
+    weights = np.exp(scores - scores.max(1, keepdims=True))
+    return weights / weights.sum(1, keepdims=True)
+
+
+def _start_logit(profile: Float[np.ndarray, "time time"], bias: Float[np.ndarray, "time time"]) -> float | None:
+    """The start logit with which a bias gives a profile: read off row 1, or never, or GAP, checked on all rows.
+
+    GAP is for an offset: a bias that is 0 at its lag and -2 GAP or less elsewhere reads the start symbol where no token
+    is that far, and misses at most t e^-GAP of its mass.
+    """
+    if len(profile) == 1:
+        return 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        read_off = float(np.log(profile[1, 0]) - np.log(profile[1, 1]) - (bias[1, 0] - bias[1, 1]))
+    for start in (read_off, -np.inf, GAP):
+        if start < np.inf and np.abs(attention(bias, start) - profile).max() < MATCH:
+            return start
+    return None
 
 
 def _written(module: Any, heads: list[tuple[int, float]], maps: Float[np.ndarray, "profile symbol vocab"]) -> Params:
@@ -86,8 +138,8 @@ def _written(module: Any, heads: list[tuple[int, float]], maps: Float[np.ndarray
     values = np.zeros(module.values.shape)
     for (head, logit), table in zip(heads, maps, strict=True):
         start[head], weights[head] = logit, table[0].sum()
-        values[head] = np.roll(table / weights[head], -1, axis=0)  # the start symbol is our last row
-        values[head] = _log(values[head])
+        if weights[head] > 0:
+            values[head] = _log(np.roll(table / weights[head], -1, axis=0))  # the start symbol is our last row
     for param, numbers in ((module.start, start), (module.weights, _log(weights)), (module.values, values)):
         param[...] = jnp.asarray(numbers, module.dtype)
     return nnx.state(module, nnx.Param)

@@ -2,40 +2,49 @@
 
 Inputs are a start symbol and the tokens but the last, so that row t knows the tokens before t, and the first token is
 predicted too. Pre-norm: stream += mixer(norm(stream)); stream += feed_forward(norm(stream)). Everything is float32,
-under `jax_enable_x64` too, unless `precision` says otherwise.
+under `jax_enable_x64` too, unless `precision` says otherwise. Recurrent networks, convolutions and ablations are the
+same stream with other components (models/components.py), so that each is an override of one name.
 """
 
 import dataclasses
 import math
-from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from models.attention import Attention
+from models import components, constructed
+from models.components import FEED_FORWARDS, MIXERS, NORMS, READOUTS
 from models.position.base import Position, Scheme, Size, one_of, small
-from models.products import dot_general, lookup
+from models.precision import float_type
+from models.products import lookup
 
-FEED_FORWARDS = ("mlp", "none")
-NORMS = {"rms": nnx.RMSNorm, "layer": nnx.LayerNorm, "none": None}
+EMBEDDINGS = ("learned", "onehot")
+LOWEST = {"vocab": 1, "length": 1, "layers": 0, "heads": 1, "width": 1, "taps": 1, "convolution": 0}
 
 
 @dataclasses.dataclass(frozen=True)
 class Transformer:
-    """Spec of a decoder: shapes and names only, hence hashable. Calling it with random numbers builds the module.
+    """Spec of a network: shapes and names only, hence hashable. Calling it with random numbers builds the module.
 
     Attributes:
       vocab: tokens of the world.
       length: tokens per sequence in training; the network itself runs at any length its scheme is defined at.
-      scheme: how positions enter.
+      scheme: how positions enter: attention takes all of it, linear attention its rotation, others its embedding only.
       layers: residual blocks; 0 leaves the read-out of the present token's embedding.
-      heads: attention heads per layer; divides `width`.
+      heads: heads per layer of attention mixers; divides `width`.
       width: features of the residual stream.
-      feed_forward: "mlp" (two layers, GELU between, 4 x width) or "none".
+      feed_forward: "mlp" (two layers, GELU between, 4 x width), "gated" (SwiGLU) or "none".
       norm: "rms", "layer" or "none", before each component and before the read-out.
+      mixer: what reads the past: "attention", "retention", "gated_linear", "gru", "lstm", "convolution", "mlp" (a
+        two-layer MLP over the last `taps` inputs) or "none".
+      readout: "softmax", or "probability" (a mixture of as many rows as the stream has features).
+      embedding: "learned", or "onehot" (fixed; needs width > vocab).
+      taps: inputs that "convolution" and "mlp" see.
+      temperature: divides the content logits of attention; a number above 0, or "scalable" (see `Attention`).
+      convolution: rows of a short convolution before each mixer; 0 for none.
+      precision: float type of the products, "float32", "bfloat16" (numbers kept in float32) or "float64".
     """
 
     vocab: int
@@ -46,91 +55,101 @@ class Transformer:
     width: int = 64
     feed_forward: str = "mlp"
     norm: str = "rms"
+    mixer: str = "attention"
+    readout: str = "softmax"
+    embedding: str = "learned"
+    taps: int = 4
+    temperature: float | str = 1.0
+    convolution: int = 0
+    precision: str = "float32"
 
     def __post_init__(self):
-        lowest = {"vocab": 1, "length": 1, "layers": 0, "heads": 1, "width": 1}
-        for field, least in lowest.items():
+        for field, least in LOWEST.items():
             if getattr(self, field) < least:
                 raise ValueError(f"transformer: {field} must be at least {least}, but is {getattr(self, field)}")
         if self.width % self.heads:
             raise ValueError(f"transformer: heads must divide width, but width is {self.width} and heads {self.heads}")
-        one_of("transformer", "feed_forward", self.feed_forward, FEED_FORWARDS)
-        one_of("transformer", "norm", self.norm, NORMS)
-        jax.eval_shape(lambda: nnx.state(self.scheme(self.size, nnx.Rngs(0))))  # a scheme that does not fit says so now
+        choices = dict(feed_forward=FEED_FORWARDS, norm=NORMS, mixer=MIXERS, readout=READOUTS, embedding=EMBEDDINGS)
+        for field, known in choices.items():
+            one_of("transformer", field, getattr(self, field), known)
+        if self.embedding == "onehot" and self.width <= self.vocab:
+            raise ValueError(f"transformer: onehot needs width above vocab, {self.vocab}, but it is {self.width}")
+        hot = self.temperature
+        if not (hot == "scalable" or (isinstance(hot, int | float) and 0 < hot < math.inf)):
+            raise ValueError(f"transformer: temperature must be a number above 0 or scalable, but is {hot!r}")
+        float_type("transformer", self.precision)
+        nnx.eval_shape(lambda: self.scheme(self.size, nnx.Rngs(0)))  # a scheme that does not fit says so now
 
     @property
     def size(self) -> Size:
         """What the scheme must fit."""
         return Size(self.layers, self.heads, self.width, self.length)
 
-    def __call__(self, rngs: nnx.Rngs) -> nnx.Module:
+    @property
+    def dtype(self) -> Any:
+        """The float type of the products."""
+        return float_type("transformer", self.precision)
+
+    def enlightened(self, world: Any, length: int) -> Any:
+        """Weights constructed from the world's law, where this architecture has room for them; else None."""
+        return constructed.network(self, world, length)
+
+    def __call__(self, rngs: nnx.Rngs) -> "Decoder":
         """Builds the module: tokens [time] -> log probabilities [time, vocab]."""
-        return _Decoder(self, rngs)
+        return Decoder(self, rngs)
 
 
-class _Decoder(nnx.Module):
+class Decoder(nnx.Module):
+    """The module of `Transformer`."""
+
     def __init__(self, spec: Transformer, rngs: nnx.Rngs):
         self.spec = spec
-        linear = partial(_linear, rngs=rngs, depth=spec.layers)
+        linear = components.linears(spec, rngs)
         first = spec.scheme(spec.size, rngs)
+        self.clock, self.embedding = Position(clock=first.clock), first.embedding
         rest = [first if spec.scheme.shared else spec.scheme(spec.size, rngs) for _ in range(spec.layers - 1)]
-        self.position = first
-        self.tokens = nnx.Param(small(rngs, spec.vocab + 1, spec.width))
+        learned = spec.embedding == "learned"
+        self.tokens = nnx.Param(small(rngs, spec.vocab + 1, spec.width)) if learned else None
         self.blocks = nnx.List([_Block(spec, position, linear, rngs) for position in [first, *rest][: spec.layers]])
-        self.norm = _norm(spec, rngs)
-        self.readout = linear(spec.width, spec.vocab)
+        self.norm = components.norm(spec, rngs)
+        self.readout = READOUTS[spec.readout](spec, linear, rngs)
 
     def __call__(self, tokens: Int[Array, "time"]) -> Float[Array, "time vocab"]:
+        """Log probabilities of each token from those before it."""
         spec = self.spec
         limit = spec.scheme.limit(spec.length)
         if limit is not None and len(tokens) > limit:
             raise ValueError(f"{spec.scheme}: defined up to {limit} tokens, but got a sequence of {len(tokens)}")
         inputs = jnp.concatenate([jnp.full(1, spec.vocab, tokens.dtype), tokens[:-1]])
-        where = self.position.positions(inputs)
-        stream = lookup(inputs, self.tokens[...]) * math.sqrt(spec.width)  # unit variance (Vaswani et al. 2017, 3.4)
-        if self.position.embedding is not None:
-            stream = stream + self.position.embedding(where)
+        where = self.clock.positions(inputs, components.stored(spec.dtype))
+        stream = self._embedded(inputs)
+        if self.embedding is not None:
+            stream = stream + self.embedding(where).astype(spec.dtype)
         for block in self.blocks:
             stream = block(stream, where)
-        return jax.nn.log_softmax(self.readout(self.norm(stream)))
+        return self.readout(self.norm(stream))
+
+    def _embedded(self, inputs: Int[Array, "time"]) -> Float[Array, "time width"]:
+        """Unit variance: tables are stored small and scaled by sqrt(width) (Vaswani et al. 2017, 3.4)."""
+        spec = self.spec
+        eye = jnp.eye(spec.vocab + 1, spec.width, dtype=spec.dtype)
+        return lookup(inputs, eye if self.tokens is None else self.tokens[...].astype(spec.dtype)) * spec.width**0.5
 
 
 class _Block(nnx.Module):
-    def __init__(self, spec: Transformer, position: Position, linear: Any, rngs: nnx.Rngs):
-        self.norm = _norm(spec, rngs)
-        self.mixer = Attention(spec.heads, spec.width, position, linear)
-        self.feed = _MLP(spec.width, linear, _norm(spec, rngs)) if spec.feed_forward != "none" else None
+    def __init__(self, spec: Transformer, position: Position, linear: components.Linear, rngs: nnx.Rngs):
+        short = spec.convolution > 0
+        self.short = components.ShortConvolution(spec.convolution, spec.width, spec.dtype) if short else None
+        named = MIXERS[spec.mixer](spec, position, linear, rngs), FEED_FORWARDS[spec.feed_forward](spec, linear)
+        self.parts = nnx.List([_Part(components.norm(spec, rngs), part) for part in named if part is not None])
 
     def __call__(self, stream: Float[Array, "time width"], where: Float[Array, "time"]) -> Float[Array, "time width"]:
-        stream = stream + self.mixer(self.norm(stream), where)
-        return stream if self.feed is None else stream + self.feed(stream)
+        stream = stream if self.short is None else self.short(stream)
+        for part in self.parts:
+            stream = stream + part.component(part.norm(stream), where)
+        return stream
 
 
-class _MLP(nnx.Module):
-    def __init__(self, width: int, linear: Any, norm: Any):
-        self.norm = norm
-        self.inward = linear(width, 4 * width)
-        self.outward = linear(4 * width, width, residual=True)
-
-    def __call__(self, x: Float[Array, "time width"]) -> Float[Array, "time width"]:
-        return self.outward(jax.nn.gelu(self.inward(self.norm(x))))
-
-
-def _linear(read: int, write: int, rngs: nnx.Rngs, depth: int, residual: bool = False) -> nnx.Linear:
-    """Maps that write to the stream start smaller the deeper the network (Radford et al. 2019)."""
-    scale = 1 / (2 * depth) if residual else 1.0
-    init = nnx.initializers.variance_scaling(scale, "fan_in", "uniform")  # cheap to compile
-    return nnx.Linear(
-        read, write, kernel_init=init, dot_general=dot_general, dtype=jnp.float32, param_dtype=jnp.float32, rngs=rngs
-    )
-
-
-def _norm(spec: Transformer, rngs: nnx.Rngs) -> Any:
-    norm = NORMS[spec.norm]
-    if norm is None:
-        return _same
-    return norm(spec.width, dtype=jnp.float32, param_dtype=jnp.float32, rngs=rngs)
-
-
-def _same(x: Array) -> Array:
-    return x
+class _Part(nnx.Module):
+    def __init__(self, norm: Any, component: Any):
+        self.norm, self.component = norm, component

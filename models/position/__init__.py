@@ -1,8 +1,16 @@
 """Position schemes behind one interface (base.py), by family."""
 
 from models.position.absolute import Learned, Sinusoidal
-from models.position.base import Look, Position, Scheme, Size
+from models.position.base import Anywhere, Look, Position, Scheme, Size
+from models.position.content import CoPE, FoX
 from models.position.decay import ALiBi, NoPE, slopes
-from models.position.offset import RoPE
+from models.position.kernels import FIRE, GGD, KERPLE, HardALiBi, Sandwich, Window
+from models.position.offset import RoPE, XPos
+from models.position.rescaled import NTK, Interpolated, Randomised, YaRN
+from models.position.table import T5, FreeTable
 
-__all__ = ["ALiBi", "Learned", "Look", "NoPE", "Position", "RoPE", "Scheme", "Sinusoidal", "Size", "slopes"]
+__all__ = [
+    "ALiBi", "Anywhere", "CoPE", "FIRE", "FoX", "FreeTable", "GGD", "HardALiBi", "Interpolated", "KERPLE", "Learned",
+    "Look", "NTK", "NoPE", "Position", "Randomised", "RoPE", "Sandwich", "Scheme", "Sinusoidal", "Size", "T5", "Window",
+    "XPos", "YaRN", "slopes",
+]  # fmt: skip

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from models.position.base import Position, Size, positive, small
+from models.position.base import Anywhere, Position, Size, positive, small
 from models.products import lookup
 
 
 @dataclasses.dataclass(frozen=True)
-class Sinusoidal:
+class Sinusoidal(Anywhere):
     """P[t, 2i] = sin(t / base^(2i/width)), P[t, 2i+1] = cos of the same (Vaswani et al. 2017, arXiv:1706.03762, 3.5).
 
     Attributes:
@@ -24,10 +24,6 @@ class Sinusoidal:
 
     def __post_init__(self):
         positive("sinusoidal", base=self.base)
-
-    def limit(self, trained: int) -> int | None:
-        """Defined at any length (how well is another matter)."""
-        return None
 
     def __call__(self, size: Size, rngs: nnx.Rngs) -> Position:
         """A fixed embedding."""

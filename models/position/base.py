@@ -90,6 +90,14 @@ class Scheme(Protocol):
         ...
 
 
+class Anywhere:
+    """What schemes share that are defined at any length (how well they do there is another matter)."""
+
+    def limit(self, trained: int) -> int | None:
+        """None: everywhere."""
+        return None
+
+
 def small(rngs: nnx.Rngs, rows: int, width: int) -> Float[Array, "row feature"]:
     """A table of vectors of unit length on average, float32; uniform draws, which compile faster than normal ones."""
     side = (3 / width) ** 0.5

@@ -14,18 +14,14 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from models.position.base import Look, Position, Size, one_of
+from models.position.base import Anywhere, Look, Position, Size, one_of
 
 
 @dataclasses.dataclass(frozen=True)
-class NoPE:
+class NoPE(Anywhere):
     """No position information but the causal mask: b = 0 (Kazemnejad et al. 2023, arXiv:2305.19466)."""
 
     shared: ClassVar[bool] = True
-
-    def limit(self, trained: int) -> int | None:
-        """Defined at any length."""
-        return None
 
     def __call__(self, size: Size, rngs: nnx.Rngs) -> Position:
         """Nothing to add."""
@@ -33,7 +29,7 @@ class NoPE:
 
 
 @dataclasses.dataclass(frozen=True)
-class ALiBi:
+class ALiBi(Anywhere):
     """Attention with linear biases: b_h(g) = -m_h g, outside 1/sqrt(size) (Press et al. 2022, arXiv:2108.12409).
 
     Attributes:
@@ -56,10 +52,6 @@ class ALiBi:
             raise ValueError(f"alibi: slopes must be finite and {rule}, but are {given}")
         if not isinstance(self.slopes, int | float):
             object.__setattr__(self, "slopes", given)  # a list from a config is not hashable
-
-    def limit(self, trained: int) -> int | None:
-        """Defined at any length."""
-        return None
 
     def numbers(self, heads: int, length: int) -> tuple[float, ...]:
         """The slopes of so many heads in a network trained at `length` tokens."""

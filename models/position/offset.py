@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from models.position.base import Position, Size, positive
+from models.position.base import Anywhere, Position, Size, positive
 
 
 @dataclasses.dataclass(frozen=True)
-class RoPE:
+class RoPE(Anywhere):
     """Queries and keys turn with position, so that q.k depends on the gap (Su et al. 2021, arXiv:2104.09864).
 
     Pair m of a head's features, m = 0 .. size/2 - 1, turns by t base^(-2m/size). Pairs are features (m, m + size/2), a
@@ -32,13 +32,51 @@ class RoPE:
         if not 0 <= self.fraction <= 1:
             raise ValueError(f"rope: the fraction of turning pairs must lie in [0, 1], but is {self.fraction}")
 
-    def limit(self, trained: int) -> int | None:
-        """Defined at any length (how well is another matter)."""
-        return None
-
     def __call__(self, size: Size, rngs: nnx.Rngs) -> Position:
         """A rotation of queries and keys."""
         return Position(rotation=Rotation(frequencies(size.head_width, self.base, self.fraction)))
+
+
+@dataclasses.dataclass(frozen=True)
+class XPos(Anywhere):
+    """RoPE with a decay per pair: <q, k> gains zeta_m^((i-j)/scale), zeta_m = (2m/size + 0.4)/1.4 (Sun et al. 2022).
+
+    Queries are multiplied by zeta^(i/scale) and keys by zeta^(-j/scale) (arXiv:2212.10554); the fastest pairs decay
+    most.
+
+    Attributes:
+      base: RoPE's.
+      scale: tokens; 512 in the paper.
+    """
+
+    base: float = 10_000.0
+    scale: float = 512.0
+    shared: ClassVar[bool] = True
+
+    def __post_init__(self):
+        positive("xpos", base=self.base, scale=self.scale)
+
+    def __call__(self, size: Size, rngs: nnx.Rngs) -> Position:
+        """A rotation with a decay."""
+        return Position(rotation=DecayingRotation(frequencies(size.head_width, self.base), self.scale))
+
+
+@dataclasses.dataclass(frozen=True)
+class DecayingRotation:
+    """Turns queries and keys, and scales them against each other."""
+
+    frequencies: tuple[float, ...]
+    scale: float
+
+    def __call__(
+        self, q: Float[Array, "time head size"], k: Float[Array, "time head size"], position: Float[Array, "time"]
+    ) -> tuple[Float[Array, "time head size"], Float[Array, "time head size"]]:
+        """The turned and scaled queries and keys."""
+        pairs = len(self.frequencies)
+        zeta = (jnp.arange(pairs, dtype=position.dtype) / pairs + 0.4) / 1.4
+        growth = jnp.tile(zeta[None, :] ** (position / self.scale)[:, None], (1, 2))[:, None]
+        q, k = Rotation(self.frequencies)(q, k, position)
+        return (q * growth).astype(q.dtype), (k / growth).astype(k.dtype)
 
 
 def frequencies(size: int, base: float, fraction: float = 1.0) -> tuple[float, ...]:
