@@ -207,8 +207,9 @@ class Clock:
 
     def log_next(self, state: State) -> Float[Array, "vocab"]:
         """A filler with probability fill, else the inner world's next token."""
-        inner = jnp.log1p(-self.fill) + self.world.log_next(state)
-        return jnp.concatenate([inner, lagged.log(self.fill)[None]])
+        inner = self.world.log_next(state)
+        filler = jnp.where(inner.max() > -jnp.inf, lagged.log(self.fill), -jnp.inf)  # nothing follows the impossible
+        return jnp.concatenate([jnp.log1p(-self.fill) + inner, filler[None]])
 
     def advance(self, state: State, token: Int[Array, ""]) -> State:
         """A filler leaves the inner world as it was."""

@@ -105,14 +105,18 @@ class Visible:
 
     def log_next(self, state: State) -> Float[Array, "vocab"]:
         """A reset with probability hazard, else the inner world's next token."""
-        inner = jnp.log1p(-self.hazard) + self.world.log_next(state)
-        return jnp.concatenate([inner, lagged.log(self.hazard)[None]])
+        inner = self.world.log_next(state)
+        announced = jnp.where(
+            inner.max() > -jnp.inf, lagged.log(self.hazard), -jnp.inf
+        )  # nothing follows the impossible
+        return jnp.concatenate([jnp.log1p(-self.hazard) + inner, announced[None]])
 
     def advance(self, state: State, token: Int[Array, ""]) -> State:
         """The inner world's next state, or its first one after a reset."""
         last = self.world.vocab_size - 1
         after = self.world.advance(state, jnp.minimum(token, last))
-        return jax.tree.map(lambda new, first: jnp.where(token > last, first, new), after, self.world.start())
+        again = (token > last) & (self.world.log_next(state).max() > -jnp.inf)
+        return jax.tree.map(lambda new, first: jnp.where(again, first, new), after, self.world.start())
 
 
 def reset(world: World, hazard: ArrayLike, visible: bool = False) -> Hidden | Visible:
