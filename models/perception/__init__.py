@@ -1,7 +1,22 @@
 """Concepts of the past, by the names that configurations use."""
 
-from models.perception.information import everything, window
-from models.perception.mixture import absolute_positions as absolute
-from models.perception.mixture import decay, offset, order_free
+from models.perception.content import gated_decay, match
+from models.perception.information import bag, bag_and_last, everything, window
+from models.perception.loglinear import log_linear
+from models.perception.mixture import absolute, decay, monotone, offset, order_free, power_decay
 
-__all__ = ["absolute", "decay", "everything", "offset", "order_free", "window"]
+__all__ = [
+    "absolute",
+    "bag",
+    "bag_and_last",
+    "decay",
+    "everything",
+    "gated_decay",
+    "log_linear",
+    "match",
+    "monotone",
+    "offset",
+    "order_free",
+    "power_decay",
+    "window",
+]

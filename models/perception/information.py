@@ -5,22 +5,25 @@ over (phi, state of the world) where the pairs are few, for phi that can be upda
 know the position too; time-blind ones average over it, by the functional's weights.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 from jaxtyping import Array, Float, Int, Key
 
 from models.base import Predictor
 from models.perception.base import Perceived, split
 from models.perception.contexts import Contexts, divergences
+from models.perception.linear import posteriors
 from models.perception.mixture import zero
-from models.perception.sandwich import REPLICATES, bracket, draw
-from models.perception.states import TooMany, reached
+from models.perception.sandwich import REPLICATES, above, bracket, draw
+from models.perception.states import Pairs, TooMany, reached
 from worlds.base import World, log_conditionals
+from worlds.hmm import HMM
 from worlds.quantity import exact
 
 
@@ -38,7 +41,8 @@ class Table(NamedTuple):
     code: Int[np.ndarray, "code"]  # ascending
     law: Float[np.ndarray, "code vocab"]
     other: Float[np.ndarray, "vocab"]
-    excess: float
+    loss: float  # H(x_t | phi_t) of what it was made from, nats
+    excess: float  # and how much that is above the entropies of its own laws
     certificate: float = 0.0  # the posterior is the minimiser
 
 
@@ -68,14 +72,24 @@ class Information:
         phi = self.feature(world.vocab_size, length)
         self._check(phi, length)
         try:
-            found = self._followed(world, phi, length)
+            found, info = self._followed(world, phi, length), {}
             value = exact(found.excess)
-            info = {}
         except TooMany:
             draws = draw(world, length, key, sequences)
-            fits, value = bracket(draws, lambda c, _: self._fitted(c, phi), lambda f, c: self._law(_mean(f), phi, c))
-            found, info = _mean(fits), {"replicates": REPLICATES}
-        info |= {"feature": phi.name, "time": "aware" if self.aware else "blind", "codes": len(found.code)}
+            if isinstance(world, HMM):
+                found = self._table(posteriors(world, length, phi.advance), phi, length)
+                value, info = above(draws, self._law(found, phi, draws.fresh)), {}
+            else:
+                fits, value = bracket(
+                    draws, lambda c, _: self._fitted(c, phi), lambda f, c: self._law(_mean(f), phi, c)
+                )
+                found, info = _mean(fits), {"replicates": REPLICATES}
+        info |= {
+            "loss": found.loss,
+            "feature": phi.name,
+            "time": "aware" if self.aware else "blind",
+            "codes": len(found.code),
+        }
         return split(self._predictor(found, phi), value, zero(), info)
 
     def _check(self, phi: Feature, length: int) -> None:
@@ -90,10 +104,10 @@ class Information:
 
     def _followed(self, world: World, phi: Feature, length: int) -> Table:
         """The posterior and its excess by following every pair."""
-        parts = [
-            (self._key(phi, pairs.code, t), pairs.weight / length, pairs.law)
-            for t, pairs in enumerate(reached(world, length, phi.advance))
-        ]
+        return self._table(reached(world, length, phi.advance), phi, length)
+
+    def _table(self, steps: Iterable[Pairs], phi: Feature, length: int) -> Table:
+        parts = [(self._key(phi, s.code, t), s.weight / length, s.law) for t, s in enumerate(steps)]
         return _posterior(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
     def _fitted(self, contexts: Contexts, phi: Feature) -> Table:
@@ -140,6 +154,39 @@ def window(last: int, aware: bool = True) -> Information:
     return Information(f"window {last}", _Window(last), aware)
 
 
+def bag() -> Information:
+    """How often each token has come matters, in no order: all that one layer of NoPE sees, but for the last token.
+
+    The counts show the position, so the concept is time-aware.
+    """
+    return Information("bag", _Bag(False), True)
+
+
+def bag_and_last() -> Information:
+    """The counts and the last token: one layer of softmax attention without positions sees no more (exactly that).
+
+    Scores and values depend on what the tokens are, so its output is a function of the last input and the multiset.
+    """
+    return Information("bag_and_last", _Bag(True), True)
+
+
+@dataclass(frozen=True)
+class _Bag:
+    """phi = the counts in base length + 1, and the last token in base vocab + 1, 0 where there is none."""
+
+    last: bool
+
+    def __call__(self, vocab: int, length: int) -> Feature:
+        base, symbols = length + 1, vocab + 1
+        if not self.last:
+            return Feature("bag", base**vocab, lambda code, token: code + base**token)
+        return Feature(
+            "bag and last token",
+            base**vocab * symbols,
+            lambda code, token: (code // symbols + base**token) * symbols + 1 + token,
+        )
+
+
 @dataclass(frozen=True)
 class _Window:
     """phi = the last n tokens, in base vocab + 1, 0 where there is none."""
@@ -161,8 +208,9 @@ def _posterior(
     np.add.at(joint, same, weight[:, None] * law)
     total = np.bincount(same, weight)
     posterior = joint / joint.sum(1, keepdims=True)
-    lost = float(weight @ divergences(law, posterior[same]))
-    return Table(code, posterior, joint.sum(0) / total.sum(), lost)
+    above_own = float(weight @ divergences(law, posterior[same]))
+    loss = float(total @ -scipy.special.xlogy(posterior, posterior).sum(1))
+    return Table(code, posterior, joint.sum(0) / total.sum(), loss, above_own)
 
 
 def _mean(fits: Sequence[Table]) -> Table:
@@ -172,4 +220,9 @@ def _mean(fits: Sequence[Table]) -> Table:
     for fit in fits:
         at = np.minimum(np.searchsorted(fit.code, code), len(fit.code) - 1)
         law += np.where((fit.code[at] == code)[:, None], fit.law[at], fit.other) / len(fits)
-    return Table(code, law, np.mean([fit.other for fit in fits], axis=0), float("nan"))
+    return Table(
+        code,
+        law,
+        np.mean([fit.other for fit in fits], axis=0),
+        *(float(np.mean([getattr(fit, k) for fit in fits])) for k in ("loss", "excess")),
+    )

@@ -5,10 +5,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Array, Float
 
-from models.perception.profiles import Column, Dictionary, Family, Geometric, Lags, table
+from models.perception.profiles import Column, Dictionary, Family, Geometric, Lags, Power, table
 from worlds.base import World
 from worlds.decay import Decay
 
+WIDEST = 256  # tables of a finite family that are compared one by one
 CLOSE = 1e-12  # two tables of attention that differ by rounding only
 
 
@@ -54,8 +55,10 @@ def candidates(family: Family, profile: Float[np.ndarray, "time 1+time"]) -> lis
     """The profiles of a family that agree with a table at its ends, found by solving the family's formula."""
     length = len(profile)
     slopes, starts = family.grid(length)
+    if isinstance(family, Power):
+        return [Column(family, s, 0.0) for s in [_slope(profile) / np.log1p(family.rate)] if np.isfinite(s)]
     if not isinstance(family, Geometric):
-        return [Column(family, float(m), float(s)) for m in slopes for s in starts] if len(slopes) < 64 else []
+        return [Column(family, float(m), float(s)) for m in slopes for s in starts if len(slopes) <= WIDEST]
     slope = _slope(profile)
     near = [slope] if family.searched[0] else [float(m) for m in slopes if np.isclose(m, slope, rtol=1e-9, atol=1e-12)]
     found = []

@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from models.base import Predictor
-from models.perception import absolute, membership, programme
+from models.perception import membership, programme, untied
 from models.perception.base import Perceived, nothing, split
 from models.perception.contexts import Contexts, enumerated
-from models.perception.profiles import ALL_LAGS, Dictionary, Geometric, table
+from models.perception.profiles import ALL_LAGS, Dictionary, Geometric, Power, Windows, table
 from models.perception.projection import Projection, project, read
 from models.perception.sandwich import REPLICATES, Draws, above, bracket, draw
 from worlds.base import LIMIT, World, functional, log_conditionals
@@ -45,7 +45,7 @@ class Mixture:
     def _enumerated(self, contexts: Contexts, is_mixture: bool) -> Perceived:
         found = project(contexts, self.dictionary)
         excess = proved(found.excess, found.certificate)
-        richest = None if is_mixture else absolute.project(contexts)
+        richest = None if is_mixture else untied.project(contexts)
         readout = zero() if richest is None else proved(richest.excess, richest.certificate)
         info = learnt(found, contexts.length) | {"certificate": found.certificate}
         return split(predictor(found), excess, readout, info)
@@ -69,14 +69,14 @@ class Mixture:
 
     def _bracket(self, draws: Draws) -> tuple[list[Projection], Quantity]:
         def fit(contexts: Contexts, before: Projection | None) -> Projection:
-            return project(contexts, self.dictionary, ROUGH, before.columns if before else (), 1e-2, 12)
+            return project(contexts, self.dictionary, ROUGH, before.columns if before else (), 2e-3, 12)
 
         return bracket(draws, fit, lambda fits, contexts: law(_mean(fits), contexts))
 
 
 @dataclass(frozen=True)
 class Absolute:
-    """Mixtures in which every position reads every earlier position through maps of its own (see `absolute`)."""
+    """Mixtures in which every position reads every earlier position through maps of its own (see `untied`)."""
 
     extension: str | None = None
     name: str = "absolute"
@@ -91,9 +91,9 @@ class Absolute:
         if own is not None:
             return _member(world, *own)
         if world.vocab_size ** (length - 1) <= LIMIT:
-            found = absolute.project(enumerated(world, functional(world, length, key, sequences)))
+            found = untied.project(enumerated(world, functional(world, length, key, sequences)))
             excess = proved(found.excess, found.certificate)
-            return split(absolute.predictor(found), excess, excess, {"certificate": found.certificate})
+            return split(untied.predictor(found), excess, excess, {"certificate": found.certificate})
         # A map for every pair of positions cannot be found from samples: the best of `offset` is a member.
         reached = offset().perceive(world, length, trained, key, sequences)
         excess = replace(reached.excess, low=0.0)
@@ -126,6 +126,28 @@ def decay(slopes: Sequence[float] | str = "continuum", starts: Sequence[float] |
     return Mixture("decay", (Geometric(_numbers("decay", "slopes", slopes), _numbers("decay", "starts", starts)),))
 
 
+def power_decay(rates: Sequence[float] = tuple(2.0**k for k in range(-4, 5))) -> Mixture:
+    """The past matters through content that decays as a power of distance: (1 + r (g-1))^-s, any s (KERPLE).
+
+    Exponent 0 is order-free, so all of `order_free` is here.
+
+    Args:
+      rates: r, each above 0; the certificate is over these rates and all exponents.
+    """
+    values = _numbers("power_decay", "rates", rates)
+    if values is None or values[0] <= 0:
+        raise ValueError(f"power_decay: rates must be numbers above 0, but are {rates!r}")
+    return Mixture("power_decay", tuple(Power(r, sink) for r in values for sink in (False, True)))
+
+
+def monotone() -> Mixture:
+    """The past matters less the longer ago it is, entry by entry: mixtures of uniform windows, and all of `decay`.
+
+    Entry by entry, because monotone row sums alone would let a spike at lag k pass if at most 1/k of it is informative.
+    """
+    return Mixture("monotone", (Geometric(), Windows()))
+
+
 OFFSET: Dictionary = (Geometric(), ALL_LAGS)
 
 
@@ -137,7 +159,7 @@ def offset() -> Mixture:
     return Mixture("offset", OFFSET)
 
 
-def absolute_positions(extension: str | None = None) -> Absolute:
+def absolute(extension: str | None = None) -> Absolute:
     """The past matters by position: which token stood where, each position read in its own way.
 
     Learned and sinusoidal position embeddings' idea (Vaswani et al. 2017, arXiv:1706.03762); it holds all of `offset`.

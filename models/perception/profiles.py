@@ -148,5 +148,80 @@ class Lags:
         return f"lag {slope:.0f}" if np.isfinite(slope) else "start symbol"
 
 
+@dataclass(frozen=True)
+class Windows:
+    """k(g) = 1 up to g = n: uniform windows; lags that find no token read the start symbol (a sink).
+
+    Their mixtures are the profiles that never grow with distance, entry by entry: by Abel summation,
+    M_1 >= M_2 >= ... means M_g = sum_{n >= g} N_n / n with N_n = n (M_n - M_{n+1}) >= 0.
+    """
+
+    searched = (False, False)
+
+    def grid(self, length):
+        """Windows of 1 to length - 1 tokens."""
+        return np.arange(1.0, max(length, 2)), np.zeros(1)
+
+    def kernel(self, slopes, lags):
+        """1 within the window."""
+        return (slopes[:, None] >= lags[None, :]).astype(float)
+
+    def share(self, slopes, starts, times):
+        """The part of the window before the first token."""
+        missing = np.maximum(1 - times[None, None, :] / slopes[:, None, None], 0.0)
+        return missing * np.ones((1, len(starts), 1))
+
+    def label(self, slope, start):
+        """The window."""
+        del start
+        return f"window {slope:.0f}"
+
+
+@dataclass(frozen=True)
+class Power:
+    """k(g) = (1 + r (g-1))^-s, s in [0, inf): KERPLE's logarithmic decay (Chi et al. 2022, arXiv:2205.09921).
+
+    The start symbol stands at distance t + 1 with a bias, share_t = c k(t+1) / (c k(t+1) + sum_{g <= t} k(g)), its
+    number here being c; or, with `sink`, it is read by the lags that find no token, which needs s > 1.
+
+    Args:
+      rate: r, above 0.
+      sink: whether lags beyond the first token read the start symbol.
+    """
+
+    rate: float
+    sink: bool = False
+
+    @property
+    def searched(self) -> tuple[bool, bool]:
+        """Exponents and starts are continua."""
+        return True, not self.sink
+
+    def grid(self, length):
+        """25 exponents up to 32; 20 starts up to 16 lengths."""
+        if self.sink:
+            return 1 + np.geomspace(0.05, 32, 24), np.zeros(1)
+        return np.r_[0.0, np.geomspace(0.05, 32, 24)], np.r_[0.0, np.geomspace(0.05, 16 * length, 20)]
+
+    def kernel(self, slopes, lags):
+        """(1 + r (g-1))^-s."""
+        return (1 + self.rate * (lags[None, :] - 1)) ** -slopes[:, None]
+
+    def share(self, slopes, starts, times):
+        """By the formula; tails by Hurwitz's zeta."""
+        if self.sink:
+            tail = scipy.special.zeta(slopes[:, None], 1 / self.rate + times[None, :])
+            return (tail / scipy.special.zeta(slopes[:, None], 1 / self.rate))[:, None, :]
+        last = int(times.max()) + 1
+        kernel = self.kernel(slopes, np.arange(1.0, 1 + last))
+        found = np.concatenate([np.zeros((len(slopes), 1)), np.cumsum(kernel, 1)], 1)[:, None, times.astype(int)]
+        own = starts[None, :, None] * kernel[:, None, times.astype(int)]
+        return np.where(times[None, None, :] == 0, 1.0, own / np.where(own + found > 0, own + found, 1))
+
+    def label(self, slope, start):
+        """Exponent and rate."""
+        return f"exponent {slope:.4g}, rate {self.rate:.4g}" + (f", start {start:.4g}" if start else "")
+
+
 ALL_LAGS = Lags()
 UNIGRAM = Lags((np.inf,))  # in every dictionary: a head that always reads the start symbol

@@ -143,8 +143,8 @@ def score(
     return by_token.max(-1).sum(-1) + (share @ pulls.start).max(-1)
 
 
-def search(dictionary: Dictionary, pulls: Pull, length: int, slack: float, each: int = 6) -> tuple[float, list[Column]]:
-    """The highest score of the whole dictionary, and the best new profiles of each family, those above 1 + slack."""
+def search(dictionary: Dictionary, pulls: Pull, length: int, slack: float, most: int = 8) -> tuple[float, list[Column]]:
+    """The highest score of the whole dictionary, and the best new profiles, those above 1 + slack."""
     top, fresh = 0.0, []
     for family in dictionary:
         slopes, starts = family.grid(length)
@@ -152,12 +152,13 @@ def search(dictionary: Dictionary, pulls: Pull, length: int, slack: float, each:
         peaks = values == scipy.ndimage.maximum_filter(values, [3 if free else 1 for free in family.searched])
         order = [tuple(ij) for ij in np.argwhere(peaks)]
         order.sort(key=lambda ij: -values[ij])
-        for ij in order[:each]:
+        for ij in order[: most // 2]:
             value, column = _refined(family, slopes, starts, ij, pulls)
             top = max(top, value)
             if value > 1 + slack:
-                fresh.append(column)
-    return top, fresh
+                fresh.append((value, column))
+    fresh.sort(key=lambda found: -found[0])
+    return top, [column for _, column in fresh[:most]]
 
 
 def _refined(family: Family, slopes, starts, ij, pulls: Pull, rounds: int = 18) -> tuple[float, Column]:

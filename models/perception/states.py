@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from worlds.base import World, sized
 
 LIMIT = 20_000  # pairs at one position
+CHUNK = 512  # pairs that are advanced at once
 DIGITS = 13  # states that agree to so many decimals are one
 
 
@@ -45,29 +46,27 @@ def reached(world: World, length: int, advance: Callable[[Any, Any], Any]) -> It
     step = jax.jit(jax.vmap(jax.vmap(world.advance, (None, 0)), (0, None)))
     following = jax.jit(jax.vmap(world.log_next))
     vocab = np.arange(world.vocab_size)
+    tokens = jnp.asarray(vocab)
     code, weight = np.zeros(1, np.int64), np.ones(1)
     state = jax.tree.map(lambda x: np.asarray(x)[None], world.start())
     for t in range(length):
-        padded = jax.tree.map(_padded, state)
-        law = np.exp(np.asarray(following(padded), np.float64))[: len(code)]
+        law = np.exp(np.asarray(_by_chunk(following, state), np.float64))
         yield Pairs(code, weight, law)
         if t == length - 1:
             return
-        moved = jax.tree.map(_flat, step(padded, jnp.asarray(vocab)))
-        moved = jax.tree.map(lambda x, n=law.size: x[:n], moved)
+        moved = jax.tree.map(
+            lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), _by_chunk(lambda s: step(s, tokens), state)
+        )
         codes = advance(np.repeat(code, len(vocab)), np.tile(vocab, len(code)))
         code, weight, state = _joined(codes, (weight[:, None] * law).ravel(), moved)
 
 
-def _padded(x: np.ndarray) -> np.ndarray:
-    """To the next power of two with copies of the first row: few shapes, so few compilations."""
-    return np.concatenate([x, np.repeat(x[:1], (1 << (len(x) - 1).bit_length()) - len(x), 0)])
-
-
-def _flat(x: Any) -> np.ndarray:
-    """[pair, token, ...] to [pair token, ...]."""
-    x = np.asarray(x)
-    return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
+def _by_chunk(function: Callable[[Any], Any], state: Any) -> Any:
+    """A mapped function on so many states at a time, the last filled up with copies: one shape, one compilation."""
+    many = len(jax.tree.leaves(state)[0])
+    row = np.minimum(np.arange(-(-many // CHUNK) * CHUNK), many - 1).reshape(-1, CHUNK)
+    done = [function(jax.tree.map(lambda x, i=i: x[i], state)) for i in row]
+    return jax.tree.map(lambda *x: np.concatenate([np.asarray(y) for y in x])[:many], *done)
 
 
 def _joined(code: np.ndarray, weight: np.ndarray, state: Any) -> tuple[np.ndarray, np.ndarray, Any]:
