@@ -49,7 +49,7 @@ def torch_causal(*models: Any, start: int, vocabulary: Sequence[int] | None = No
       start: the id that begins every sequence, so that the first token is predicted too.
       vocabulary: the model's id of each of the world's tokens; the ids themselves if None.
     """
-    import torch  # an extra: only who has such a model needs it
+    import torch  # pyright: ignore[reportMissingImports]  # an extra: only who has such a model needs it
 
     def member(model: Any) -> Callable[[np.ndarray], np.ndarray]:
         def said(tokens: np.ndarray) -> np.ndarray:

@@ -15,8 +15,11 @@ from jaxtyping import Array, Float, Int
 
 from experiments.observe.contexts import Contexts, contexts, mean_law
 from worlds.base import LIMIT, World, prefixes
+from worlds.combinators import Mixture
 from worlds.decay import Decay
+from worlds.finite import as_hmm
 from worlds.hmm import HMM
+from worlds.reset import Hidden
 from worlds.urn import Urn
 
 
@@ -34,17 +37,35 @@ def window_law(world: World, offsets: tuple[int, ...], window: int, limit: int =
     return law
 
 
+STATES = 256  # hidden states, above which the law of windows is not kept
 CONTEXTS = 5_000  # words as long as the reach; above this many, their law is not kept
 
 
 @functools.singledispatch
 def shifted(world: World, offsets: tuple[int, ...]) -> World | None:
-    """The world seen from a uniformly drawn, undisclosed offset; None for families that have no rule here.
+    """The world seen from a uniformly drawn, undisclosed offset; None where that law is not known exactly.
 
-    A new family registers its own rule with `shifted.register`, as below.
+    Any world whose past can be followed in at most `STATES` states is a hidden Markov world, whose law is known.
+    Another family registers its own rule with `shifted.register`, as below.
     """
-    del world, offsets
-    return None
+    try:
+        finite = as_hmm(world)
+    except ValueError:  # it says why the memory is not finite; here that means an interval instead of a number
+        return None
+    return shifted(finite, offsets) if finite.initial.shape[-1] <= STATES else None
+
+
+@shifted.register
+def _(world: Mixture, offsets: tuple[int, ...]) -> Mixture | None:
+    """Each component seen from there: which component it is does not depend on the place."""
+    found = tuple(shifted(component, offsets) for component in world.worlds)
+    return None if any(law is None for law in found) else Mixture(found, world.weights)
+
+
+@shifted.register
+def _(world: Hidden, offsets: tuple[int, ...]) -> Hidden | None:
+    """Resets come at any moment alike, so exchangeable tokens between them have no place either."""
+    return world if isinstance(world.world, Urn) else None
 
 
 @shifted.register

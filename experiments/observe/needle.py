@@ -1,9 +1,10 @@
 """Needle: only answers are scored, the tokens that the whole past all but determines and the nearest past does not.
 
 An average over all tokens hides whether a model uses its long context, for few tokens need it. Which tokens count is
-decided by the world, from the tokens before: token t is an answer if H(p_t) <= sure, with all of the past, and the
-world's rule restarted on the last `short` tokens has an entropy of at least `unsure`. (In the spirit of LongPPL, Fang
-et al. 2024, arXiv:2410.23771, with the world in place of a reference model.)
+decided by the world, from the tokens before. A world that poses questions says so itself (`worlds.recall.Answers`).
+In any other, token t is an answer if H(p_t) <= sure, with all of the past, and the world's rule restarted on the last
+`short` tokens has an entropy of at least `unsure`. (In the spirit of LongPPL, Fang et al. 2024, arXiv:2410.23771, with
+the world in place of a reference model.)
 """
 
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from experiments.observe.base import (
 from experiments.observe.windows import Cut, Sample, expectation, marks, minus
 from worlds.base import World, entropy
 from worlds.quantity import Quantity
+from worlds.recall import Answers
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class Needle:
 
     def answers(self, world: World, tokens: Int[np.ndarray, "document time"]) -> Bool[np.ndarray, "document time"]:
         """Which tokens count; each is decided by the tokens before it."""
+        if isinstance(world, Answers):
+            return np.asarray(jax.vmap(world.answers)(jnp.asarray(tokens)))
         count, length = tokens.shape
         known = np.asarray(entropy(jnp.asarray(laws(world, tokens)))) <= self.sure
         near = np.zeros((count, length))

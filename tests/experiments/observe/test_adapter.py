@@ -1,5 +1,9 @@
 """Other people's models as predictors."""
 
+import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -23,21 +27,26 @@ def test_functions_of_one_sequence_are_mapped():
     assert found.scores == pytest.approx([np.log(3)] * 2, abs=1e-12)
 
 
-def test_a_causal_model_is_asked_for_the_worlds_tokens_after_its_start():
-    """A tiny model of eleven ids, whose logits at a place are a table's row of the id that stands there."""
-    torch = pytest.importorskip("torch")
+class Tensor(np.ndarray):
+    """As much of PyTorch's as the adapter uses."""
 
-    class Bigram(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.rows = torch.nn.Parameter(torch.randn(11, 11, generator=torch.Generator().manual_seed(0)))
+    double = cpu = lambda self: self
+    numpy = lambda self: np.asarray(self)  # noqa: E731
 
-        def forward(self, ids):
-            return type("Out", (), {"logits": self.rows[ids]})
 
-    model, ids = Bigram(), [7, 2, 5]
-    said = torch_causal(model, start=9, vocabulary=ids)(jnp.array([[0, 2, 1], [1, 1, 0]]))
-    rows = model.rows.detach().double().numpy()
+def test_a_causal_model_is_asked_for_the_worlds_tokens_after_its_start(monkeypatch):
+    """A model of eleven ids, whose logits at a place are a table's row of the id that stands there."""
+    torch = SimpleNamespace(no_grad=nullcontext, as_tensor=lambda ids, **_: ids, long=None)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    rows = np.random.Generator(np.random.PCG64(0)).normal(size=(11, 11))
+
+    class Bigram:
+        eval = lambda self: self  # noqa: E731
+        parameters = lambda self: [SimpleNamespace(device="cpu")]  # noqa: E731
+        __call__ = lambda self, ids: SimpleNamespace(logits=rows[ids].view(Tensor))  # noqa: E731
+
+    ids = [7, 2, 5]
+    said = torch_causal(Bigram(), start=9, vocabulary=ids)(jnp.array([[0, 2, 1], [1, 1, 0]]))
     expected = rows[np.array([[9, 7, 5], [9, 2, 2]])][..., ids]
     expected = expected - np.log(np.exp(expected).sum(-1, keepdims=True))
     np.testing.assert_allclose(said[0], expected, atol=1e-12)

@@ -27,6 +27,7 @@ from tests.experiments.observe.test_windows import (
 )
 from tests.members import PROTOCOLS
 from worlds.quantity import exact
+from worlds.recall import copy
 
 NAMES = ["mess3", "strict", "moving"]
 every_world = pytest.mark.parametrize("name", NAMES)
@@ -193,3 +194,10 @@ def test_calibration_errors_are_those_of_the_bins():
 def test_impossible_numbers_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_world_that_poses_questions_says_which_tokens_are_answers():
+    law = copy(2, 2)
+    stream = np.asarray(law.answers(np.arange(10)))
+    found = needle(2, 2, short=1, sure=0.1, unsure=0.5).answers(law, np.zeros((3, 10), int))
+    assert stream.any() and (found == stream).all()
