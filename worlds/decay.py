@@ -122,15 +122,15 @@ class Decay:
         return Memory(jnp.where(seen, 0, age), jnp.where(seen[None, :], again, state.mass), recent, possible)
 
     def log_conditionals(self, tokens: Int[Array, "time"]) -> Float[Array, "time vocab"]:
-        """All positions at once, by matrix products of kernels with table rows: O(time^2 vocab), or O(time vocab) if
-        every head is recurrent or has a finite horizon.
+        """All positions at once, by matrix products of kernels with table rows.
 
-        Where a token may be all but impossible, sums of probabilities could underflow: then by the filter, in logs.
+        O(time vocab) where heads are recurrent or have a finite reach, else O(time^2 vocab). Where a token may be all
+        but impossible, sums of probabilities could underflow: then by the filter, in logs.
         """
         if not self.positive or len(tokens) == 0:
             return base.filtered(self, tokens)
         maps = self._maps()
-        heads = [self._head_reads(h, maps[h], tokens) for h in range(len(self.kernels))]
+        heads = [lagged.reads(k, self.horizon, self.early, maps[h], tokens) for h, k in enumerate(self.kernels)]
         total = jnp.einsum("h,htv->tv", self.weights, jnp.stack(heads))
         return jnp.log(total) if self.readout == "mixture" else self._with_noise(jax.nn.log_softmax(total))
 
@@ -204,19 +204,6 @@ class Decay:
         total = self.noise / self.vocab_size + (1 - self.noise) * jnp.exp(logs)
         return jnp.where(total > 0, lagged.log(total), jnp.log1p(-self.noise) + logs)
 
-    def _head_reads(
-        self, h: int, rows: Float[Array, "symbol vocab"], tokens: Int[Array, "time"]
-    ) -> Float[Array, "time vocab"]:
-        """sum_g phi_g rows[x_{t-g}] for every position t."""
-        weight, found, missing = kernel.mass(self.kernels[h], self.horizon, len(tokens))
-        ratio = self.kernels[h].ratio
-        values = rows[1 + tokens]
-        total = lagged.convolve(weight, values) if ratio is None or self.horizon else lagged.recur(ratio, values)
-        if self.early == "sink":
-            return (total + missing[:, None] * rows[:1]) / (found[0] + missing[0])
-        empty = (found == 0)[:, None]
-        return jnp.where(empty, rows[:1], total / jnp.where(empty, 1, found[:, None]))
-
     def _refuse_overflow(self, memory: Memory) -> None:
         """An endless world whose memory is full would forget; the free functions size it, a loop by hand must."""
         if self.window is not None or isinstance(memory.recent, Tracer):
@@ -280,13 +267,13 @@ def decay_heads(
     """A world with several heads, each with its kernel, table and weight; the rest as `decay`.
 
     Args:
-      vocab: as in `decay`.
+      vocab: number of tokens V, at least 1.
       heads: by name; at least one. Weights are relative.
-      noise: as in `decay`.
-      readout: as in `decay`.
-      horizon: as in `decay`.
-      early: as in `decay`.
-      start: as in `decay`, one row for all heads.
+      noise: as in `decay`, and so all that follow; the start symbol has one row for all heads.
+      readout: "mixture" or "loglinear".
+      horizon: of all heads.
+      early: "renormalise" or "sink".
+      start: [vocab], or None.
     """
     _check_scalars(vocab, heads, noise, readout)
     first = real(jnp.full(vocab, 1 / vocab)) if start is None else checked_row(start, vocab, readout)

@@ -295,10 +295,9 @@ def real(x: Any) -> Float[Array, "..."]:
     return jnp.asarray(x, jnp.result_type(float))
 
 
-def _between(world: str, name: str, value: ArrayLike, low: float, high: float, closed: bool = False) -> None:
+def _between(name: str, number: str, value: ArrayLike, low: float, high: float, closed: bool = False) -> None:
     if isinstance(value, Tracer):
         return
-    number = np.asarray(value)
-    if not np.all(((low <= number) if closed else (low < number)) & (number < high)):
-        rule = f"in {'[' if closed else '('}{low}, {high})"
-        raise ValueError(f"{world}: {name} must be {rule}, but is {value}")
+    x = np.asarray(value)
+    if not np.all(((low <= x) if closed else (low < x)) & (x < high)):
+        raise ValueError(f"{name}: {number} must be in {'[' if closed else '('}{low}, {high}), but is {value}")

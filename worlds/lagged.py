@@ -3,9 +3,25 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
+
+from worlds import kernel
+from worlds.kernel import Kernel
 
 BLOCK = 128  # positions per matrix product
+
+
+def reads(
+    lags: Kernel, horizon: int | None, early: str, rows: Float[Array, "symbol vocab"], tokens: Int[Array, "time"]
+) -> Float[Array, "time vocab"]:
+    """sum_g phi_g rows[x_{t-g}] for every position t, with what no token is found for read from row 0."""
+    weight, found, missing = kernel.mass(lags, horizon, len(tokens))
+    values = rows[1 + tokens]
+    total = convolve(weight, values) if lags.ratio is None or horizon else recur(lags.ratio, values)
+    if early == "sink":
+        return (total + missing[:, None] * rows[:1]) / (found[0] + missing[0])
+    empty = (found == 0)[:, None]
+    return jnp.where(empty, rows[:1], total / jnp.where(empty, 1, found[:, None]))
 
 
 def recur(ratio: Float[Array, ""], values: Float[Array, "time vocab"]) -> Float[Array, "time vocab"]:
