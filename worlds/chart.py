@@ -24,7 +24,8 @@ from flax import struct
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float, Int
 
-from worlds.quantity import Quantity, certified, exact
+from worlds import grammar_entropy
+from worlds.quantity import Quantity, exact
 
 BLOCK = 8  # starts that are closed, or skipped, together
 
@@ -57,10 +58,12 @@ class PCFG:
     binary: Float[Array, "*batch symbol pair"]  # P(A -> B C | A is not empty); row 0 is the start symbol
     lexical: Float[Array, "*batch symbol token"]  # P(A -> token | A is not empty)
     closure: Float[Array, "*batch symbol symbol"]  # (I - L)^-1: a solve at every token would dwarf the filter
-    rate: Float[Array, "*batch 2"]  # interval of the entropy rate, from the rules before normal form
+    nats: Float[Array, "*batch"]  # the entropy of a derivation
+    tokens: Float[Array, "*batch"]  # expected tokens of a document, the end token included
     left: tuple[int, ...] = struct.field(pytree_node=False)  # B of each pair
     right: tuple[int, ...] = struct.field(pytree_node=False)  # C of each pair
     names: tuple[str, ...] = struct.field(pytree_node=False)  # of the tokens
+    unambiguous: bool = struct.field(pytree_node=False)  # no document has two derivations
     document: int = struct.field(pytree_node=False)  # tokens of the longest document that may be read
     length: int | None = struct.field(pytree_node=False, default=None)  # tokens that will be read, where that is known
 
@@ -119,13 +122,13 @@ class PCFG:
         )
 
     def entropy_rate(self) -> Quantity:
-        """Entropy of a document / its expected tokens, the end token included; an interval if it may be ambiguous.
+        """Entropy of a document / its expected tokens, the end token included.
 
-        The entropy of derivations, sum_A E[number of A] H(rules of A), is that of documents where no document has two
-        derivations, and above it otherwise.
+        Exact where no document has two derivations: then documents have the entropy of derivations,
+        sum_A E[number of A] H(rules of A). Otherwise certified (`worlds.grammar_entropy`).
         """
-        low, high = float(self.rate[0]), float(self.rate[1])
-        return exact(high) if low == high else certified(high, low, high)
+        nats, tokens = float(self.nats), float(self.tokens)
+        return exact(nats / tokens) if self.unambiguous else grammar_entropy.rate(self, nats, tokens)
 
     def _fresh(self) -> Float[Array, "symbol"]:
         """Reach at the start of a document: the start symbol waits, unless the document is empty."""

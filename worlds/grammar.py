@@ -27,7 +27,7 @@ def pcfg(rules: str | Iterable[str], document: int = 256, unambiguous: bool = Fa
       document: tokens of the longest document that will be read, at least 1. A longer one is an error, never a wrong
         number. The cost of memory and time is said at chart.PCFG.
       unambiguous: the user's word that no document has two derivations: then the entropy rate is exact, and not an
-        interval.
+        interval (`worlds.grammar_entropy`).
 
     >>> pcfg("S -> 'a' [0.8] | S S [0.2]").vocab_size
     2
@@ -43,7 +43,7 @@ def from_rules(rules: Rules, document: int, unambiguous: bool) -> PCFG:
     form = normal_form(rules)
     corner = np.zeros((len(form.binary),) * 2)
     np.add.at(corner.T, form.left, form.binary.T)
-    high = _derivation_rate(rules)
+    nats, tokens = _derivation(rules)
     return PCFG(
         empty=jnp.asarray(form.empty, float),
         binary=jnp.asarray(form.binary, float),
@@ -51,8 +51,10 @@ def from_rules(rules: Rules, document: int, unambiguous: bool) -> PCFG:
         closure=jnp.asarray(np.linalg.inv(np.eye(len(corner)) - corner), float),
         left=tuple(form.left.tolist()),
         right=tuple(form.right.tolist()),
-        rate=jnp.asarray([high if unambiguous else 0.0, high], float),
+        nats=jnp.asarray(nats, float),
+        tokens=jnp.asarray(tokens, float),
         names=tuple(tokens_of(rules)),
+        unambiguous=unambiguous,
         document=document,
     )
 
@@ -69,14 +71,14 @@ def _text(rules: str | Iterable[str]) -> str:
     return Path(rules).read_text(encoding="utf-8")
 
 
-def _derivation_rate(rules: Rules) -> float:
-    """e_S (I - M)^-1 h / (1 + e_S (I - M)^-1 t): nats of a derivation per token; h and t are those of one rewriting."""
+def _derivation(rules: Rules) -> tuple[float, float]:
+    """(e_S (I - M)^-1 h, 1 + e_S (I - M)^-1 t): entropy and tokens of a derivation from those of each rewriting."""
     rows = [
         (np.array(list(rights.values())), [sum(s[0] == "'" for s in r) for r in rights]) for rights in rules.values()
     ]
     visits = np.linalg.inv(np.eye(len(rules)) - expectation(rules))[0]
     nats, tokens = visits @ [-(p * np.log(p)).sum() for p, _ in rows], visits @ [p @ t for p, t in rows]
-    return float(nats / (1 + tokens))
+    return float(nats), float(1 + tokens)
 
 
 def palindrome(pairs: Iterable[float] = (0.3, 0.3), document: int = 256) -> PCFG:
