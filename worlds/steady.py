@@ -66,6 +66,7 @@ def _law(world: World, tokens: Int[jax.Array, "context time"]) -> Float[np.ndarr
     return stationary(scipy.sparse.csr_array((law.ravel(), (origin, end.ravel())), shape=(count, count)))
 
 
+@jax.jit
 def _last(world: World, tokens: Int[jax.Array, "context time"]) -> Float[jax.Array, "context vocab"]:
     return jax.lax.map(lambda word: log_conditionals(world, word)[-1], tokens, batch_size=1024)
 
