@@ -25,8 +25,8 @@ class Belief(NamedTuple):
     log: Float[Array, "*batch state"]
 
 
-def believe(vector: Float[Array, "state"]) -> Belief:
-    """A row vector as a belief."""
+def believe(vector: Float[Array, "*batch state"]) -> Belief:
+    """Row vectors as beliefs."""
     return Belief(jnp.sign(vector), _log(jnp.abs(vector)))
 
 

@@ -19,6 +19,7 @@ from worlds.belief import Belief, believe, log_positive, scaled, through
 from worlds.chain import numpy_for, stationary
 from worlds.entropy import entropy_rate
 from worlds.quantity import Quantity
+from worlds.scoring import scored
 
 
 @struct.dataclass
@@ -45,6 +46,10 @@ class HMM:
         """Bayes, b T[v], then normalise by p(v)."""
         operator = self.transition[token]
         return scaled(through(state, operator), log_positive(through(state, operator.sum(-1, keepdims=True)))[0])
+
+    def log_conditionals(self, tokens: Int[Array, "time"]) -> Float[Array, "time vocab"]:
+        """As the filter of `log_next` and `advance`, in a faster form (`worlds.scoring`)."""
+        return scored(self, tokens)
 
     def entropy_rate(self) -> Quantity:
         """Closed form where there is one, else a certified interval (`worlds.entropy`)."""

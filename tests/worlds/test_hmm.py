@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from worlds import automata, base, belief, chain, generalised, hmm
+from worlds import automata, base, belief, chain, generalised, hmm, scoring
 
 REFERENCE, SINGLE, EXACT = 1e-9, 1e-5, 1e-12
 E = math.e
@@ -37,6 +37,7 @@ def beyond(alpha, beta):
     return operators / max(abs(np.linalg.eigvals(operators.sum(0))))
 
 
+filtered = jax.jit(jax.vmap(base.filtered, (None, 0)))
 likely = jax.jit(jax.vmap(base.log_prob, (None, 0)))
 RRXOR = np.zeros((2, 5, 5))
 for v, s, t, p in [(0, 0, 1, 0.3), (0, 1, 4, 0.2), (0, 2, 3, 0.2), (0, 4, 0, 1)]:
@@ -178,6 +179,45 @@ def test_no_hypothesis_is_ever_lost():
     each = [np.log(0.5) + zeros * math.log(1 - x) + ones * math.log(x) for x in p]
     expected = np.logaddexp(each[0] + math.log(0.1), each[1] + math.log(0.9)) - np.logaddexp(*each)
     np.testing.assert_allclose(logs[:, 1], expected, rtol=0, atol=1e-9)  # 10,000 steps of rounding at 1e-13 each
+
+
+@pytest.mark.parametrize("form", [scoring.checked, scoring.scanned])
+@pytest.mark.parametrize("name", ["golden_mean", "mess3", "tom_quantum, unsharp", "post_quantum"])
+def test_every_form_of_scoring_is_the_filter(form, name):
+    world = CASES[name][0]
+    tokens = np.array(list(itertools.product(range(world.vocab_size), repeat=5)), np.int32)
+    for numbers, tolerance in ((world, EXACT), (base.cast(world, jnp.float32), SINGLE)):
+        found = jax.jit(jax.vmap(form, (None, 0)))(numbers, tokens)
+        np.testing.assert_allclose(found, filtered(numbers, tokens), rtol=0, atol=tolerance)
+        assert found.dtype == numbers.initial.dtype
+
+
+def test_plain_numbers_know_when_they_lose_something():
+    """A third hypothesis, 1e-360 behind after 60 tokens, is the only one that explains the last token but one."""
+    p = np.array([0.9, 0.5, 1e-6])
+    coins = np.stack([np.diag(1 - p - [0, 0, 0.5]), np.diag(p), np.diag([0, 0, 0.5])])
+    world = hmm.HMM(jnp.asarray(coins), jnp.full(3, 1 / 3))
+    ones = jnp.ones(62, jnp.int32)
+    tokens = ones.at[-2].set(2)
+    assert not scoring.linear(world, ones[:10])[1]
+    plain, unsafe = scoring.linear(world, tokens)
+    assert unsafe
+    assert plain[-2, 2] == -jnp.inf  # what a filter in plain numbers says
+    for form in (scoring.checked, scoring.scanned, base.filtered):
+        found = jax.jit(form)(world, tokens)
+        assert jnp.isfinite(found[-2, 2])
+        assert float(found[-1, 2]) == pytest.approx(math.log(0.5), abs=1e-11)
+    mapped = jax.jit(jax.vmap(scoring.checked, (None, 0)))(world, jnp.stack([ones, tokens]))
+    np.testing.assert_allclose(mapped[1], base.filtered(world, tokens), rtol=0, atol=1e-11)
+
+
+def test_slopes_of_the_checked_form_are_those_of_the_filter():
+    world, tokens = hmm.mess3(0.15, 0.6), jnp.array([0, 1, 2, 2, 0])
+    found = jax.grad(lambda w: base.log_prob(w, tokens))(world)
+    filter_log_prob = lambda w: base.filtered(w, tokens)[jnp.arange(5), tokens].sum()  # noqa: E731
+    expected = jax.grad(filter_log_prob)(world)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-10)
 
 
 def test_words_that_cancel_are_impossible_and_come_back():
