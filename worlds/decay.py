@@ -141,7 +141,7 @@ class Decay:
         lowers it: sum_h w_h sum_a pi_a H(K_h[a]) <= h <= H(pi). Undefined where the start is never forgotten.
         """
         if self.reach is not None and self.vocab_size**self.reach <= steady.LIMIT:
-            return steady.entropy_rate(self, self.reach)
+            return steady.entropy_rate([self], self.reach)
         if self.readout == "loglinear":
             return certified(np.log(self.vocab_size) / 2, 0, np.log(self.vocab_size))
         maps, weights = np.asarray(self._maps()[:, 1:], np.float64), np.asarray(self.weights, np.float64)

@@ -88,8 +88,8 @@ def profile(
     Row t (from 0) is how the prediction of token t reads the past: column s >= 1 holds token s - 1, at lag t - s + 1,
     and column 0 the start symbol.
 
-    >>> profile(uniform(), 3)[2]
-    Array([0. , 0.5, 0.5, 0. ], dtype=float64)
+    >>> profile(uniform(), 3)[2].tolist()
+    [0.0, 0.5, 0.5, 0.0]
     """
     weight, found, missing = mass(kernel, horizon, length)
     lag = np.arange(length)[:, None] - np.arange(length)[None, :]

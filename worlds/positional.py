@@ -11,12 +11,12 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from worlds import lagged
+from worlds import lagged, steady
 from worlds.base import HasEntropyRate, State, World, filtered, log_conditionals, sized
 from worlds.decay import Decay, Memory, decay
 from worlds.kernel import Kernel, real
 from worlds.latent import latent_entropy
-from worlds.quantity import Quantity, exact, undefined
+from worlds.quantity import Quantity, certified, exact, undefined
 from worlds.table import Row, Rows, Table, checked_rows, dirichlet
 
 
@@ -64,6 +64,15 @@ class Periodic:
             return filtered(self, tokens)
         logs = jnp.stack([log_conditionals(phase, tokens) for phase in self.phases])
         return logs[np.arange(len(tokens)) % len(self.phases), np.arange(len(tokens))]
+
+    def entropy_rate(self) -> Quantity:
+        """Exact where phases and contexts can be enumerated, else only known to lie between 0 and ln V."""
+        reaches = [phase.reach for phase in self.phases]
+        if None not in reaches:
+            reach = max(r for r in reaches if r is not None)
+            if len(self.phases) * self.vocab_size**reach <= steady.LIMIT:
+                return steady.entropy_rate(self.phases, reach)
+        return certified(np.log(self.vocab_size) / 2, 0, np.log(self.vocab_size))
 
 
 @struct.dataclass

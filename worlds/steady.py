@@ -1,5 +1,6 @@
 """The steady state of worlds that read a finite number of past tokens: a Markov chain over contexts, enumerated."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -30,7 +31,7 @@ def steady(world: World, horizon: int) -> Functional:
     `horizon` (`Decay.reach`), nor at the time; then this is its law long after any start. Exact to about 1e-14.
     """
     tokens = jnp.asarray(np.pad(contexts(world.vocab_size, horizon), ((0, 0), (0, 1))))
-    law = _law(world, tokens)
+    law = stationary(_chain(_last(world, tokens)))
     if law is None:
         raise ValueError(
             "steady: the contexts must have one stationary law, but this chain never forgets its start; "
@@ -39,11 +40,19 @@ def steady(world: World, horizon: int) -> Functional:
     return Functional(tokens, jnp.asarray(law), jnp.zeros(horizon + 1).at[-1].set(1.0), True)
 
 
-def entropy_rate(world: World, horizon: int) -> Quantity:
-    """The entropy rate of such a world, exact: its next token's mean entropy. Undefined without one stationary law."""
-    tokens = jnp.asarray(np.pad(contexts(world.vocab_size, horizon), ((0, 0), (0, 1))))
-    law = _law(world, tokens)
-    return undefined() if law is None else exact(float(jnp.asarray(law) @ entropy(_last(world, tokens))))
+def entropy_rate(phases: Sequence[World], horizon: int) -> Quantity:
+    """The entropy rate of such a world, exact: its next token's mean entropy in the steady state.
+
+    Several phases take turns: the chain is over (phase, context). Undefined where it has no one stationary law.
+    """
+    words = contexts(phases[0].vocab_size, horizon)
+    if len(phases) * len(words) > LIMIT:
+        raise ValueError(f"steady: at most {LIMIT} states, but {len(phases)} phases have {len(words)} contexts each")
+    tokens = jnp.asarray(np.pad(words, ((0, 0), (0, 1))))
+    logs = [_last(world, tokens) for world in phases]
+    turns = scipy.sparse.csr_array(np.roll(np.eye(len(phases)), 1, axis=1))
+    law = stationary(scipy.sparse.vstack([scipy.sparse.kron(turns[[j]], _chain(x)) for j, x in enumerate(logs)]))
+    return undefined() if law is None else exact(float(law @ np.concatenate([entropy(x) for x in logs])))
 
 
 def stationary(chain: Any) -> Float[np.ndarray, "state"] | None:
@@ -57,13 +66,13 @@ def stationary(chain: Any) -> Float[np.ndarray, "state"] | None:
     return _solved(chain.toarray()) if chain.shape[0] <= DENSE else _iterated(chain.T.tocsr())
 
 
-def _law(world: World, tokens: Int[jax.Array, "context time"]) -> Float[np.ndarray, "context"] | None:
-    """The stationary law of the chain context -> (context without its first token, next token)."""
-    law = np.exp(np.asarray(_last(world, tokens), np.float64))
+def _chain(logs: Float[jax.Array, "context vocab"]) -> scipy.sparse.csr_array:
+    """The chain context -> (context without its first token, next token)."""
+    law = np.exp(np.asarray(logs, np.float64))
     count, vocab = law.shape
     end = (np.arange(count)[:, None] * vocab + np.arange(vocab)) % count
     origin = np.repeat(np.arange(count), vocab)
-    return stationary(scipy.sparse.csr_array((law.ravel(), (origin, end.ravel())), shape=(count, count)))
+    return scipy.sparse.csr_array((law.ravel(), (origin, end.ravel())), shape=(count, count))
 
 
 @jax.jit

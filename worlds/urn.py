@@ -93,8 +93,8 @@ def dirichlet(vocab: int, alpha: ArrayLike) -> Urn:
       vocab: number of tokens V, at least 1.
       alpha: pseudo-count of each token, above 0. Scalar.
 
-    >>> jnp.exp(dirichlet(2, 1.0).log_next(jnp.array([2.0, 0.0])))
-    Array([0.75, 0.25], dtype=float64)
+    >>> round(dirichlet(3, 1.0).latent_aware_floor().value, 6)
+    0.833333
     """
     if not isinstance(vocab, int) or vocab < 1:
         raise ValueError(f"dirichlet: vocab must be at least 1 token, but is {vocab}")

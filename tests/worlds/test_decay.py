@@ -135,7 +135,7 @@ def test_six_tokens_from_a_fresh_start_have_the_reference_floor():
 def test_steady_state_has_the_reference_floors(lags, floor, early):
     world = decay(3, lags, ROWS, horizon=4, early=early)
     assert world.entropy_rate().value == pytest.approx(floor, abs=5e-9)
-    assert entropy_rate(world, 4).value == pytest.approx(floor, abs=5e-9)
+    assert entropy_rate([world], 4).value == pytest.approx(floor, abs=5e-9)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,18 @@ def test_a_period_of_one_does_not_turn():
     np.testing.assert_allclose(base.log_conditionals(world, TOKENS), base.filtered(plain, TOKENS), rtol=1e-12)
 
 
+def test_the_rate_of_turns_is_what_the_average_floor_comes_to():
+    """The law of the last two tokens, carried from step to step until both phases have settled."""
+    world = periodic(3, 2, kernel.offset(1), ROWS, noise=0.1)  # lags 1 and 2 take turns
+    law, pair, floors = 0.1 / 3 + 0.9 * ROWS, np.full((3, 3), 1 / 9), []
+    for t in range(2, 400):
+        one = pair.sum(axis=t % 2)  # the law of the token that is read: the last one, or the one before
+        floors.append(-(one @ (law * np.log(law)).sum(1)))
+        pair = np.einsum("ab,by->by", pair, law) if t % 2 == 0 else np.einsum("ab,ay->by", pair, law)
+    assert world.entropy_rate().value == pytest.approx(np.mean(floors[-2:]), abs=1e-12)
+    assert periodic(3, 2, kernel.geometric(0.5), ROWS).entropy_rate().kind == "certified"
+
+
 def test_templates_depend_on_the_place_alone():
     world = template(3, 4, seed=1)
     logs = base.filtered(world, TOKENS)
