@@ -208,8 +208,11 @@ def at_least(protocol: str, **least: tuple[int | None, int]) -> None:
 
 
 def hull(near: Quantity, far: Quantity) -> Quantity:
-    """One number that lies between two estimated bounds; its value is the first."""
-    return Quantity(near.value, min(near.low, far.low), max(near.high, far.high), near.kind, near.count)
+    """One number between two bounds of one kind, with the value of the first; exact bounds that differ certify it."""
+    low, high = min(near.low, far.low), max(near.high, far.high)
+    return Quantity(
+        near.value, low, high, "certified" if near.kind == "exact" and low < high else near.kind, near.count
+    )
 
 
 def less(a: Quantity, b: Quantity) -> Quantity:

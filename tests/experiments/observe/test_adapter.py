@@ -36,7 +36,7 @@ class Tensor(np.ndarray):
 
 def test_a_causal_model_is_asked_for_the_worlds_tokens_after_its_start(monkeypatch):
     """A model of eleven ids, whose logits at a place are a table's row of the id that stands there."""
-    torch = SimpleNamespace(no_grad=nullcontext, as_tensor=lambda ids, **_: ids, long=None)
+    torch = SimpleNamespace(no_grad=nullcontext, as_tensor=lambda ids, **_: ids, long=None, Tensor=Tensor)
     monkeypatch.setitem(sys.modules, "torch", torch)
     rows = np.random.Generator(np.random.PCG64(0)).normal(size=(11, 11))
 

@@ -119,6 +119,10 @@ def test_free_runs_are_judged_by_the_world(name):
     found = run(free_run(64, 2, minus_own=False, beam=100), name, drawers)
     np.testing.assert_allclose(found.targets, surprise, atol=1e-9)
     assert found.ceiling.value == pytest.approx(-np.log(p.max()) / LENGTH, abs=1e-12)
+    narrow = run(free_run(2, 2, minus_own=False, beam=1), name, drawers).ceiling
+    assert narrow.kind == ("certified" if narrow.low < narrow.high else "exact") and narrow.contains(
+        found.ceiling.value
+    )
     against = run(free_run(64, 2, minus_own=True, beam=1), name, drawers)
     np.testing.assert_allclose(against.targets, surprise - own, atol=1e-9)
     assert against.targets[-1] == pytest.approx(0, abs=1e-12) and against.ceiling == exact(0.0)
@@ -198,6 +202,6 @@ def test_impossible_numbers_are_refused(make, message):
 
 def test_a_world_that_poses_questions_says_which_tokens_are_answers():
     law = copy(2, 2)
-    stream = np.asarray(law.answers(np.arange(10)))
+    stream = np.asarray(law.answers(jnp.zeros(10, int)))
     found = needle(2, 2, short=1, sure=0.1, unsure=0.5).answers(law, np.zeros((3, 10), int))
     assert stream.any() and (found == stream).all()
