@@ -3,6 +3,7 @@
 import itertools
 from functools import cache
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
