@@ -286,6 +286,11 @@ def recall(pairs: int, queries: int, gap: ArrayLike, keys: int = 16, values: int
     return Documents(jnp.asarray(gap, float), Pairs(pairs, queries, keys, values))
 
 
+def flip_flop_answers(tokens: Int[Array, "time"]) -> Bool[Array, "time"]:
+    """The answers of `worlds.automata.flip_flop`: the bits that follow a read (token 1); they depend on the tokens."""
+    return jnp.concatenate([jnp.zeros(1, bool), tokens[:-1] == 1])
+
+
 def _count(*bounds: int) -> Int[Array, "place"]:
     return jnp.arange(*bounds, dtype=jnp.int32)
 

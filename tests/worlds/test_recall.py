@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from worlds import base
-from worlds.recall import Answers, copy, induction, recall
+from worlds import automata, base
+from worlds.recall import Answers, copy, flip_flop_answers, induction, recall
 
 
 def copies():
@@ -89,6 +89,17 @@ def test_a_loss_can_be_masked_to_the_answers():
     measured = base.functional(world, 9, jax.random.key(0), 16, position=mask / mask.sum())
     floors = jax.vmap(lambda tokens: base.entropy(base.log_conditionals(world, tokens)))(measured.tokens)
     assert np.isclose((measured.weight @ floors) @ measured.position, 0, atol=1e-13)
+
+
+def test_flip_flop_answers_are_the_bits_after_reads():
+    tokens = base.sample(automata.flip_flop(0.5), jax.random.key(0), 400)
+    mask, entropies = (
+        np.asarray(flip_flop_answers(tokens)),
+        base.entropy(base.log_conditionals(automata.flip_flop(0.5), tokens)),
+    )
+    assert 30 < mask.sum() < 80  # a quarter of 200 bits
+    assert np.allclose(np.asarray(entropies)[mask], 0, atol=1e-12)
+    assert np.asarray(entropies)[1:][~mask[1:]].min() > 0.5  # bits after write and ignore, and instructions, are open
 
 
 def test_gap_turns_the_questions_towards_the_past_or_the_present():
