@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
-from models.enlightened import GAP, Adjustable, assigned
+from models.enlightened import GAP, Adjustable, assigned, built
 from models.position.base import Look
 from worlds.base import World, prefixes
 from worlds.decay import Decay
@@ -30,18 +30,18 @@ def network(spec: Any, world: Any, length: int) -> Any:
     attention: a log-linear decaying world is itself one layer of it (a teacher); mlp: the law given the last `taps`
     tokens by look-up, exact where the world is Markov of that order.
     """
-    module = spec(nnx.Rngs(0))
-    if not _has_room(spec, module):
+    if not _has_room(spec):
         return None
-    if spec.mixer == "attention" and isinstance(world, Decay):
-        return _teacher(module, world, length)
-    return _lookup(module, world) if spec.mixer == "mlp" else None
+    if spec.mixer == "attention" and isinstance(world, Decay) and world.readout == "loglinear":
+        return _teacher(built(spec), world, length)
+    return _lookup(built(spec), world) if spec.mixer == "mlp" else None
 
 
-def _has_room(spec: Any, module: Any) -> bool:
+def _has_room(spec: Any) -> bool:
+    position = nnx.eval_shape(lambda: spec.scheme(spec.size, nnx.Rngs(0)))
     fits = spec.layers >= 1 and spec.width >= 2 * spec.vocab + 2 and spec.readout == "softmax"
     kept = spec.norm == "none" or (spec.norm == "rms" and spec.embedding == "learned")
-    return fits and kept and module.embedding is None and spec.convolution == 0
+    return fits and kept and position.embedding is None and spec.convolution == 0
 
 
 class _Stream(NamedTuple):
@@ -85,7 +85,7 @@ def _teacher(module: Any, world: Decay, length: int) -> Any:
     spec, mixer = module.spec, module.blocks[0].parts[0].component
     per_head = spec.width // spec.heads
     plain = spec.temperature == 1.0 and mixer.position.rotation is None
-    if world.readout != "loglinear" or float(world.noise) > 0 or per_head < spec.vocab or not plain:
+    if float(world.noise) > 0 or per_head < spec.vocab or not plain:
         return None
     profiles = np.stack([np.asarray(profile(k, length, world.early, world.horizon)) for k in world.kernels])
     profiles = profiles[:, :, :length]

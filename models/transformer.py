@@ -108,8 +108,8 @@ class Decoder(nnx.Module):
         first = spec.scheme(spec.size, rngs)
         self.clock, self.embedding = Position(clock=first.clock), first.embedding
         rest = [first if spec.scheme.shared else spec.scheme(spec.size, rngs) for _ in range(spec.layers - 1)]
-        learned = spec.embedding == "learned"
-        self.tokens = nnx.Param(small(rngs, spec.vocab + 1, spec.width)) if learned else None
+        table = small(rngs, spec.vocab + 1, spec.width, components.stored(spec.dtype))
+        self.tokens = nnx.Param(table) if spec.embedding == "learned" else None
         self.blocks = nnx.List([_Block(spec, position, linear, rngs) for position in [first, *rest][: spec.layers]])
         self.norm = components.norm(spec, rngs)
         self.readout = READOUTS[spec.readout](spec, linear, rngs)

@@ -1,6 +1,7 @@
 """The members that the laws are tested over: a new member is one new row."""
 
 from experiments.observe import accuracy, windows
+from models import perception
 from models.position import (
     FIRE,
     GGD,
@@ -57,7 +58,7 @@ SCHEMES = {
     "ggd fixed": GGD(shape=2.0, location=3.0, learned=False),
     "sandwich": Sandwich(waves=16),
     "window": Window(3),
-    "fire": FIRE(threshold=12.0),
+    "fire": FIRE(threshold=4.0),
     "t5": T5(buckets=8, distance=16),
     "free_table": FreeTable(),
     "free_table, extended": FreeTable("last"),
@@ -190,3 +191,22 @@ NUMERIC = {  # worlds built from real numbers alone: the constructor, and severa
     "noisy": (lambda rate: combinators.noisy(hmm.mess3(0.15, 0.6), rate), (0.1,), (0.9,)),
 }
 CUBIC = {"reset", "switching"}  # worlds whose filter costs far more than its length are scored on fewer tokens
+
+
+CONCEPTS: dict[str, perception.Concept] = {
+    "order_free": perception.order_free(),
+    "decay": perception.decay(),
+    "alibi": perception.decay("alibi"),
+    "power_decay": perception.power_decay(rates=[0.5, 1.0]),
+    "monotone": perception.monotone(),
+    "offset": perception.offset(),
+    "absolute": perception.absolute(),
+    "everything": perception.everything(),
+    "window": perception.window(2),
+    "window, blind": perception.window(2, aware=False),
+    "bag": perception.bag(),
+    "bag_and_last": perception.bag_and_last(),
+    "match": perception.match(1),
+    "gated_decay": perception.gated_decay(),
+    "log_linear": perception.log_linear(budget=20.0),
+}

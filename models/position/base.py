@@ -98,10 +98,10 @@ class Anywhere:
         return None
 
 
-def small(rngs: nnx.Rngs, rows: int, width: int) -> Float[Array, "row feature"]:
-    """A table of vectors of unit length on average, float32; uniform draws, which compile faster than normal ones."""
+def small(rngs: nnx.Rngs, rows: int, width: int, dtype: Any = jnp.float32) -> Float[Array, "row feature"]:
+    """A table of vectors of unit length on average; uniform draws, which compile faster than normal ones."""
     side = (3 / width) ** 0.5
-    return rngs.params.uniform((rows, width), jnp.float32, -side, side)
+    return rngs.params.uniform((rows, width), dtype, -side, side)
 
 
 def positive(name: str, **numbers: float) -> None:

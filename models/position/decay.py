@@ -46,12 +46,12 @@ class ALiBi(Anywhere):
     def __post_init__(self):
         if isinstance(self.slopes, str):
             return one_of("alibi", "slopes", self.slopes, ("literal", "matched"))
-        given = (self.slopes,) if isinstance(self.slopes, int | float) else tuple(self.slopes)
+        single = isinstance(self.slopes, int | float)
+        given = tuple(float(m) for m in ((self.slopes,) if single else self.slopes))  # type: ignore[union-attr]
         if not all(0 <= m < math.inf for m in given) or (self.learned and not all(given)):
             rule = "above 0 to be learned through softplus" if self.learned else "at least 0, so that attention decays"
             raise ValueError(f"alibi: slopes must be finite and {rule}, but are {given}")
-        if not isinstance(self.slopes, int | float):
-            object.__setattr__(self, "slopes", given)  # a list from a config is not hashable
+        object.__setattr__(self, "slopes", given[0] if single else given)  # a list from a config is not hashable
 
     def numbers(self, heads: int, length: int) -> tuple[float, ...]:
         """The slopes of so many heads in a network trained at `length` tokens."""

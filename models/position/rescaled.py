@@ -156,8 +156,8 @@ class Randomised:
 
     Only their order means anything, and no position is new at any length up to `longest`. The draw is a function of the
     tokens read so far, so that a network stays a causal function of its input: other sequences get other positions, in
-    training and in evaluation alike. n positions are i + floor of the i-th of n uniform order statistics on [0,
-    longest - n].
+    training and in evaluation alike, but the first inputs, of which there are few, meet few draws. n positions are
+    i + floor of the i-th of n uniform order statistics on [0, longest - n].
 
     Attributes:
       scheme: any scheme with positions.

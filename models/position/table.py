@@ -99,6 +99,7 @@ class Gaps(nnx.Module):
         count, gaps = min(len(table), len(profiles)), min(table.shape[1], profiles.shape[1] - 1)
         with np.errstate(divide="ignore"):
             found = np.log(profiles[:count, -1, :0:-1][:, :gaps])
+        table[:count] = NEVER
         table[:count, :gaps] = np.maximum(found, NEVER)
         self.table[...] = jnp.asarray(table, jnp.float32)
 

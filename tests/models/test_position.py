@@ -1,27 +1,13 @@
 """Each scheme against its formula, its source's numbers, and the schemes it contains."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
-from models.position import ALiBi, Learned, Look, RoPE, Sinusoidal, Size, slopes
+from models.position import ALiBi, Learned, RoPE, Sinusoidal, Size, slopes
 from models.position.offset import frequencies
-
-SIZE = Size(layers=2, heads=4, width=16, length=64)
-
-
-def look(time, size=SIZE, seed=0):
-    q, k = jax.random.normal(jax.random.key(seed), (2, time, size.heads, size.head_width), jnp.float32)
-    x = jax.random.normal(jax.random.key(seed + 1), (time, size.width), jnp.float32)
-    return Look(x, q, k, jnp.arange(time, dtype=jnp.float32))
-
-
-def bias(scheme, time=12, size=SIZE):
-    """[head, query, key], the future set to 0."""
-    return np.asarray(jnp.tril(scheme(size, nnx.Rngs(0)).bias(look(time, size))))
-
+from tests.models.looks import SIZE, bias, look, rotated
 
 SLOPES = {
     1: [2**-8],
@@ -64,21 +50,14 @@ def test_learned_slopes_start_where_they_are_told():
     assert np.allclose(bias(ALiBi(learned=True)), bias(ALiBi()), rtol=1e-5)
 
 
-def rotated_scores(scheme, time=12):
-    q, k = jax.random.normal(jax.random.key(3), (2, SIZE.heads, SIZE.head_width), jnp.float32)
-    q, k = (jnp.broadcast_to(a, (time, *a.shape)) for a in (q, k))  # the same content everywhere
-    q, k = scheme(SIZE, nnx.Rngs(0)).rotation(q, k, jnp.arange(time, dtype=jnp.float32))
-    return np.asarray(jnp.einsum("qhd,khd->hqk", q, k)), np.asarray(q), np.asarray(k)
-
-
 def test_rope_scores_depend_on_the_gap_alone():
-    scores, *_ = rotated_scores(RoPE())
+    scores, *_ = rotated(RoPE())
     assert np.allclose(scores[:, 1:, 1:], scores[:, :-1, :-1], atol=1e-5)
     assert not np.allclose(scores[:, 1:, 0], scores[:, :-1, 0], atol=1e-2)
 
 
 def test_rope_turns_as_complex_numbers_do():
-    _, q, _ = rotated_scores(RoPE(base=100.0))
+    _, q, _ = rotated(RoPE(base=100.0))
     pairs = q[..., :2] + 1j * q[..., 2:]
     turn = np.exp(1j * np.arange(12)[:, None, None] * np.array([1.0, 100 ** (-2 / 4)]))
     assert np.allclose(pairs, pairs[:1] * turn, atol=1e-5)
