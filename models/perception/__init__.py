@@ -1,11 +1,14 @@
 """Concepts of the past, by the names that configurations use."""
 
+from models.perception.base import Concept, Perceived
 from models.perception.content import gated_decay, match
 from models.perception.information import bag, bag_and_last, everything, window
 from models.perception.loglinear import log_linear
 from models.perception.mixture import absolute, decay, monotone, offset, order_free, power_decay
 
 __all__ = [
+    "Concept",
+    "Perceived",
     "absolute",
     "bag",
     "bag_and_last",

@@ -4,7 +4,7 @@ P is found without training. `perceive` measures a concept against a world under
 world's start, uniform over positions 1 ... length. All numbers are nats per token above the world's own floor D.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Key
 
@@ -27,6 +27,7 @@ class Perceived(NamedTuple):
     info: dict[str, Any]  # what was learnt, for the scientist
 
 
+@runtime_checkable
 class Concept(Protocol):
     """A frozen, hashable statement of how the past may matter."""
 

@@ -23,8 +23,6 @@ from models.perception.mixture import proved, zero
 from models.perception.sandwich import REPLICATES, bracket, draw
 from worlds.base import LIMIT, World, functional
 
-Read = Callable[[Int[Array, "time"], int], Float[Array, "time head 1+vocab"]]
-
 
 class Fit(NamedTuple):
     """Maps of every head."""
@@ -82,22 +80,28 @@ def _mean(fits: Sequence[Fit]) -> Fit:
 
 def match(
     last: int,
-    slopes: Sequence[float] = (0.0, 0.0625, 0.25, 1.0, float("inf")),
+    slopes: Sequence[float] = (0.0, 0.0625, 0.25, 1.0),
+    lags: Sequence[int] = (1, 2, 3),
     starts: Sequence[float] = (0.0, 0.5, 1.0, 2.0, 4.0),
 ) -> Content:
     """What followed the last n tokens before matters: induction heads' reads (Olsson et al. 2022, arXiv:2209.11895).
 
-    Token s is read from t if the n tokens before it equal the n before t, with weight e^{-m (t-1-s)} over all matches
-    and the start symbol's c: slope 0 reads all matches alike, inf the latest. With no match, the start symbol.
+    Token s is a match for t if the n tokens before it equal the n before t. Among the matches, the latest at distance
+    1, decays, order-freeness and offsets apply: weights e^{-m (g-1)} beside the start symbol's c, or all on match g.
+    Where nothing is found, the start symbol is read.
 
     Args:
       last: n, at least 1.
-      slopes: m, each at least 0.
+      slopes: m, each at least 0; 0 reads all matches alike.
+      lags: g, each at least 1, in matches.
       starts: c, pseudo-counts of the start symbol, each at least 0.
     """
     if not isinstance(last, int) or last < 1:
         raise ValueError(f"match: last must be a whole number of tokens, at least 1, but is {last!r}")
-    return Content(f"match {last}", _Match(last, _checked("slopes", slopes), _checked("starts", starts)))
+    if min(lags, default=1) < 1:
+        raise ValueError(f"match: lags must be at least 1 match, but are {list(lags)}")
+    heads = _Match(last, _checked("slopes", slopes), tuple(sorted(set(lags))), _checked("starts", starts))
+    return Content(f"match {last}", heads)
 
 
 def gated_decay(levels: Sequence[float] = (0.0, 0.5, 1.0), starts: Sequence[float] = (0.0, 1.0)) -> Content:
@@ -129,21 +133,20 @@ MOST = 128  # heads of one list
 class _Match:
     last: int
     slopes: tuple[float, ...]
+    lags: tuple[int, ...]
     starts: tuple[float, ...]
 
     def __call__(self, tokens: Int[Array, "time"], vocab: int) -> Float[Array, "time head symbol"]:
-        time, n = tokens.shape[0], self.last
-        position = np.arange(time)
-        lag = position[:, None] - position[None, :]
-        past = jnp.stack([jnp.roll(tokens, k) for k in range(1, n + 1)], axis=1)  # column k-1: the token k before
-        same = (past[:, None, :] == past[None, :, :]).all(-1) & (lag > 0) & (position >= n)[None, :]
-        with np.errstate(invalid="ignore"):
-            kernels = np.stack([np.exp(-np.where(lag > 1, m * (lag - 1.0), 0.0)) for m in self.slopes if m < np.inf])
-        weight = jnp.where(same[None], jnp.asarray(kernels), 0.0)
-        if self.slopes[-1] == np.inf:
-            latest = same & (lag == jnp.where(same, lag, time).min(1, keepdims=True))
-            weight = jnp.concatenate([weight, latest[None].astype(weight.dtype)])
-        return _with_starts(jnp.einsum("mts,sv->tmv", weight, jnp.eye(vocab)[tokens]), self.starts)
+        position = np.arange(tokens.shape[0])
+        past = jnp.stack([jnp.roll(tokens, k) for k in range(1, self.last + 1)], axis=1)  # column k-1: the kth before
+        same = (past[:, None, :] == past[None, :, :]).all(-1)
+        same = same & (position[:, None] > position[None, :]) & (position >= self.last)[None, :]
+        rank = jnp.cumsum(same[:, ::-1], axis=1)[:, ::-1]  # matches from here to now
+        said = jnp.eye(vocab)[tokens]
+        fading = [jnp.where(same, jnp.exp(-m * (rank - 1.0)), 0.0) @ said for m in self.slopes]
+        single = [jnp.where(same & (rank == g), 1.0, 0.0) @ said for g in self.lags]
+        heads = _with_starts(jnp.stack(fading, axis=1), self.starts)
+        return jnp.concatenate([heads, _with_starts(jnp.stack(single, axis=1), (0.0,))[:, :-1]], axis=1)
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,14 @@ CLOSE = 1e-12  # two tables of attention that differ by rounding only
 class Reads(Protocol):
     """A world that is a mixture of reads: p_t(y) = sum_h sum_s alpha_h[t, s] M_h[symbol at s, y]."""
 
-    def reads(self, length: int) -> tuple[Float[Array, "head time 1+time"], Float[Array, "head symbol vocab"]]:
+    def reads(self, length: int) -> tuple[Float[Array, "head time place"], Float[Array, "head symbol vocab"]]:
         """Profiles and maps; the start symbol is column 0 of the one and row 0 of the other."""
         ...
 
 
 def reads(
     world: World, length: int
-) -> tuple[Float[np.ndarray, "head time 1+time"], Float[np.ndarray, "head symbol vocab"]] | None:
+) -> tuple[Float[np.ndarray, "head time place"], Float[np.ndarray, "head symbol vocab"]] | None:
     """The world's own profiles and maps, or None if it is no mixture."""
     if not isinstance(world, Reads) or (isinstance(world, Decay) and world.readout != "mixture"):
         return None
@@ -32,7 +32,7 @@ def reads(
     return np.asarray(profiles, np.float64), np.asarray(maps, np.float64)
 
 
-def inside(profile: Float[np.ndarray, "time 1+time"], dictionary: Dictionary) -> bool:
+def inside(profile: Float[np.ndarray, "time place"], dictionary: Dictionary) -> bool:
     """Whether a profile is one of the dictionary's, or a mixture of its lags (with the start symbol as their sink)."""
     lags = [family for family in dictionary if isinstance(family, Lags)]
     return any(_is_lag_mixture(profile, family) for family in lags) or any(
@@ -42,16 +42,17 @@ def inside(profile: Float[np.ndarray, "time 1+time"], dictionary: Dictionary) ->
     )
 
 
-def _is_lag_mixture(profile: Float[np.ndarray, "time 1+time"], family: Lags) -> bool:
+def _is_lag_mixture(profile: Float[np.ndarray, "time place"], family: Lags) -> bool:
     """Mixtures of lags with a sink give every lag one weight, whatever the position."""
     length = len(profile)
     if family.lags is not None:
         return False
     weight = profile[-1, 1:length][::-1]
-    return max(np.abs(profile[t, 1 : 1 + t][::-1] - weight[:t]).max(initial=0.0) for t in range(length)) <= CLOSE
+    off = [np.abs(profile[t, 1 : 1 + t][::-1] - weight[:t]).max(initial=0.0) for t in range(length)]
+    return bool(max(off) <= CLOSE)
 
 
-def candidates(family: Family, profile: Float[np.ndarray, "time 1+time"]) -> list[Column]:
+def candidates(family: Family, profile: Float[np.ndarray, "time place"]) -> list[Column]:
     """The profiles of a family that agree with a table at its ends, found by solving the family's formula."""
     length = len(profile)
     slopes, starts = family.grid(length)
@@ -69,7 +70,7 @@ def candidates(family: Family, profile: Float[np.ndarray, "time 1+time"]) -> lis
     return found
 
 
-def _slope(profile: Float[np.ndarray, "time 1+time"]) -> float:
+def _slope(profile: Float[np.ndarray, "time place"]) -> float:
     """The slope m from the weights of lags 1 and 2: log of their ratio, to rounding 0 for a uniform profile."""
     if len(profile) < 3:
         return 0.0  # with one lag at most, all slopes are alike
@@ -80,7 +81,7 @@ def _slope(profile: Float[np.ndarray, "time 1+time"]) -> float:
     return 0.0 if abs(slope) < 1e-14 else slope
 
 
-def _start(profile: Float[np.ndarray, "time 1+time"], slope: float) -> float:
+def _start(profile: Float[np.ndarray, "time place"], slope: float) -> float:
     """The half-time tau from the start symbol's share before the second token, E(tau) / (E(tau) + E(1))."""
     share = profile[min(1, len(profile) - 1), 0]
     if share >= 1 or share <= 0 or np.isinf(slope):

@@ -184,7 +184,7 @@ def _numbers(concept: str, name: str, numbers: Sequence[float] | str) -> tuple[f
     return values
 
 
-def _member(world: World, profiles: Float[np.ndarray, "head time 1+time"], maps: programme.Maps) -> Perceived:
+def _member(world: World, profiles: Float[np.ndarray, "head time place"], maps: programme.Maps) -> Perceived:
     """The world is its own best predictor."""
     names = [f"the world's head {h}" for h in range(len(maps))]
     info = {"profiles": names, "weight": maps[:, 0].sum(-1).tolist(), "certificate": 0.0}
@@ -213,7 +213,7 @@ def learnt(found: Projection, length: int) -> dict[str, Any]:
     }
 
 
-def informative(profile: Float[np.ndarray, "head 1+time"], maps: programme.Maps) -> Float[np.ndarray, "lag"]:
+def informative(profile: Float[np.ndarray, "head place"], maps: programme.Maps) -> Float[np.ndarray, "lag"]:
     """u_g = w_g - sum_y min_a M_g[a, y] with M_g = sum_h alpha_h[lag g] M_h: what depends on the token at lag g.
 
     Constants move freely between lags, so weights alone mean nothing; this does.

@@ -56,7 +56,7 @@ class Column(NamedTuple):
     start: float
 
 
-def table(column: Column, length: int) -> Float[np.ndarray, "time 1+time"]:
+def table(column: Column, length: int) -> Float[np.ndarray, "time place"]:
     """alpha[t, 0] for the start symbol, alpha[t, 1 + s] for token s < t; rows sum to one."""
     slopes, starts, times = np.array([column.slope]), np.array([column.start]), np.arange(float(length))
     kernel = column.family.kernel(slopes, np.arange(1.0, length))[0]

@@ -8,7 +8,7 @@ the world's own law at sampled contexts (soft labels), which is what makes the i
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
@@ -23,6 +23,7 @@ REPLICATES = 6
 CONTEXTS = 4096  # of one replicate, about
 
 
+@runtime_checkable
 class Fitted(Protocol):
     """An optimum over a sample."""
 
