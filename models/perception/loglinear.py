@@ -142,7 +142,7 @@ def _ahead(x: np.ndarray, move: np.ndarray, budget: float) -> Iterator[np.ndarra
 
 def _better(then: tuple[float, np.ndarray], value: float, slope: np.ndarray) -> bool:
     """Lower; or level, within rounding, with a smaller slope."""
-    return then[0] < value or (then[0] <= value + 1e-15 and np.abs(then[1]).sum() < np.abs(slope).sum())
+    return then[0] < value or (then[0] <= value + 1e-15 and bool(np.abs(then[1]).sum() < np.abs(slope).sum()))
 
 
 def _hessian(flat: np.ndarray, contexts: Contexts, x: np.ndarray) -> np.ndarray:
