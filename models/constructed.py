@@ -33,15 +33,18 @@ def network(spec: Any, world: Any, length: int) -> Any:
     if not _has_room(spec):
         return None
     if spec.mixer == "attention" and isinstance(world, Decay) and world.readout == "loglinear":
-        return _teacher(built(spec), world, length)
+        return _teacher(spec, world, length)
     return _lookup(built(spec), world) if spec.mixer == "mlp" else None
 
 
 def _has_room(spec: Any) -> bool:
-    position = nnx.eval_shape(lambda: spec.scheme(spec.size, nnx.Rngs(0)))
     fits = spec.layers >= 1 and spec.width >= 2 * spec.vocab + 2 and spec.readout == "softmax"
     kept = spec.norm == "none" or (spec.norm == "rms" and spec.embedding == "learned")
-    return fits and kept and position.embedding is None and spec.convolution == 0
+    return fits and kept and _position(spec).embedding is None and spec.convolution == 0
+
+
+def _position(spec: Any) -> Any:
+    return nnx.eval_shape(lambda: spec.scheme(spec.size, nnx.Rngs(0)))
 
 
 class _Stream(NamedTuple):
@@ -77,16 +80,17 @@ def _set(layer: nnx.Linear, kernel: Float[np.ndarray, "read write"], bias: Any =
     layer.bias[...] = jnp.broadcast_to(jnp.asarray(bias, layer.kernel[...].dtype), layer.bias[...].shape)  # type: ignore
 
 
-def _teacher(module: Any, world: Decay, length: int) -> Any:
+def _teacher(spec: Any, world: Decay, length: int) -> Any:
     """softmax(sum_h w_h sum_g phi_h,g W_h[x_{t-g}]): heads attend as phi, say w_h W_h, and the read-out adds them.
 
     Queries are constant, so that q.k is the start symbol's logit for the start symbol and 0 for all else.
     """
-    spec, mixer = module.spec, module.blocks[0].parts[0].component
     per_head = spec.width // spec.heads
-    plain = spec.temperature == 1.0 and mixer.position.rotation is None
-    if float(world.noise) > 0 or per_head < spec.vocab or not plain:
+    plain = spec.temperature == 1.0 and _position(spec).rotation is None
+    if float(world.noise) > 0 or per_head < spec.vocab or len(world.kernels) > spec.heads or not plain:
         return None
+    module = built(spec)
+    mixer = module.blocks[0].parts[0].component
     profiles = np.stack([np.asarray(profile(k, length, world.early, world.horizon)) for k in world.kernels])
     profiles = profiles[:, :, :length]
     if isinstance(mixer.position.bias, Adjustable):

@@ -8,7 +8,7 @@ from typing import Any
 
 from flax import nnx
 
-from models.perception.information import Everything, Information, _Window
+from models.perception.information import Everything, Information, _Bag, _Window
 from models.perception.mixture import Absolute, Mixture, offset
 from models.perception.profiles import Family, Geometric
 from models.position.decay import ALiBi, NoPE
@@ -77,6 +77,21 @@ def _absolute(spec: Positional, concept: Absolute) -> str:
 
 
 def _information(spec: Transformer, concept: Information) -> str:
+    return _bag_and_last(spec, concept) or _windows(spec, concept)
+
+
+def _bag_and_last(spec: Transformer, concept: Information) -> str:
+    """One layer of attention without positions sees the last input and the multiset of all (exactness T8).
+
+    Scores and values depend on the symbols alone, and the size of the bag, which is the time, on nothing else.
+    """
+    orderless = isinstance(spec.scheme, NoPE) and spec.mixer == "attention" and spec.convolution == 0
+    if concept.feature != _Bag(True) or not orderless or spec.layers > 1:
+        return ""
+    return "one layer of attention without positions is a function of the last token and the bag of all before it"
+
+
+def _windows(spec: Transformer, concept: Information) -> str:
     """Windows: the receptive field of L layers that read w inputs each is L (w - 1) + 1 inputs (exactness T9).
 
     Where the start symbol shows in it, fewer tokens than the window holds have been seen, which the window shows too.

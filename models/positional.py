@@ -104,4 +104,4 @@ class PositionalHeads(nnx.Module):
             return jnp.zeros((heads, time, time), self.dtype)
         nothing = jnp.zeros((time, heads, 2), self.dtype)
         where = self.position.positions(inputs, self.dtype)
-        return self.position.bias(Look(nothing.reshape(time, -1), nothing, nothing, where))
+        return self.position.bias(Look(nothing.reshape(time, -1), nothing, nothing, where)).astype(self.dtype)

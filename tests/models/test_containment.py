@@ -39,6 +39,7 @@ CLAIMED = {
     "windows of different widths": (Transformer(**BASE, scheme=HardALiBi(0, [2, 3])), perception.window(5, False)),
     "convolutions": (Transformer(**BASE, scheme=NoPE(), mixer="convolution", taps=3), perception.window(5, False)),
     "n-grams": (Transformer(**BASE, scheme=Sinusoidal(), mixer="mlp", taps=2), perception.window(3, True)),
+    "one layer without positions": (Transformer(**(BASE | {"layers": 1}), scheme=NoPE()), perception.bag_and_last()),
     "no mixer": (Transformer(**BASE, scheme=NoPE(), mixer="none"), perception.window(1, False)),
     "with short convolutions": (
         Transformer(**BASE, scheme=Window(2), convolution=2, temperature="scalable"),
@@ -52,6 +53,9 @@ NOT_CLAIMED = {
     "decaying reads are ordered": (positional(ALiBi()), ORDER_FREE),
     "given pseudo-counts": (positional(NoPE()), perception.order_free([0.0])),
     "a table of its own": (positional(FreeTable()), OFFSET),
+    "two layers without positions": (Transformer(**BASE, scheme=NoPE()), perception.bag_and_last()),
+    "one layer in the bag alone": (Transformer(**(BASE | {"layers": 1}), scheme=NoPE()), perception.bag()),
+    "one layer that decays": (Transformer(**(BASE | {"layers": 1}), scheme=ALiBi()), perception.bag_and_last()),
     "a smaller window": (Transformer(**BASE, scheme=Window(3)), perception.window(4, False)),
     "time in a blind window": (Transformer(**BASE, scheme=Sinusoidal(), mixer="mlp"), perception.window(7, False)),
     "attention without end": (Transformer(**BASE, scheme=NoPE()), perception.window(5, True)),
