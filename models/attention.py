@@ -51,7 +51,7 @@ class Attention(nnx.Module):
 
 
 def heads_of(
-    x: Float[Array, "time parts*width"], heads: int, parts: int = 3
+    x: Float[Array, "time together"], heads: int, parts: int = 3
 ) -> tuple[Float[Array, "time head size"], ...]:
     """Queries, keys and values (or more parts), per head."""
     return tuple(part.reshape(len(x), heads, -1) for part in jnp.split(x, parts, axis=-1))
