@@ -9,7 +9,7 @@ from typing import Literal
 import jax
 from jaxtyping import Array, Key
 
-Stream = Literal["initialise", "train", "dataset", "oracle", "perceive", "measure", "observe"]
+Stream = Literal["initialise", "train", "dataset", "oracle", "perceive", "measure", "observe", "export"]
 _STREAMS: dict[str, int] = {
     "initialise": 1,
     "train": 2,
@@ -18,6 +18,7 @@ _STREAMS: dict[str, int] = {
     "perceive": 5,
     "measure": 6,
     "observe": 7,
+    "export": 8,
 }
 
 
