@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.reach import Reals, Shape
+from experiments.solve import solved
 from worlds.base import World
 
 SCHEMA = 1  # of the run folder; a part of every identity
@@ -34,6 +35,7 @@ class Cell:
     seeds: int
     protocols: dict[str, Any]
     config: dict[str, Any]
+    solved: dict[str, Any]  # what the difficulty solver found; empty where nothing was asked
 
     @property
     def lengths(self) -> list[int]:
@@ -45,7 +47,8 @@ def build(cfg: DictConfig) -> Cell:
     """Instantiates the objects of a config and checks that they fit together."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     try:
-        world = _made(cfg.world)
+        law, found = solved(config["world"])
+        world = _made(law)
         concept, scheme = _made(cfg.perception.concept), _made(cfg.perception.scheme)
         shape, reals = _part(Shape, config["reach"]), _part(Reals, config["reach"])
         spec = _made(cfg.instantiation)(vocab=world.vocab_size, length=shape.length, scheme=scheme)
@@ -55,7 +58,7 @@ def build(cfg: DictConfig) -> Cell:
         raise Refused(_cause(error)) from error
     except (ValueError, TypeError, OSError) as error:
         raise Refused(str(error)) from error
-    return Cell(world, concept, spec, shape, reals, config["reach"]["seeds"], protocols, config)
+    return Cell(world, concept, spec, shape, reals, config["reach"]["seeds"], protocols, config, found)
 
 
 def _made(node: Any) -> Any:

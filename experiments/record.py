@@ -19,6 +19,7 @@ def record(
     length, chosen = cell.shape.length, cell.config["ledger"]
     names = HydraConfig.get().runtime.choices
     parts = {k: {"name": names.get(k, k), **_plain(cell.config[k])} for k in ("world", "perception", "instantiation")}
+    parts["world"] |= {"solved": cell.solved} if cell.solved else {}
     parts["perception"]["scheme"]["name"] = names.get("perception/scheme", parts["perception"]["name"])
     whole = {
         "schema": SCHEMA,

@@ -1,4 +1,4 @@
-"""The run-time type checker of the tests: beartype, with an int where a float stands, as PEP 484 (and pyright) allow."""
+"""The run-time type checker of the tests: beartype, with an int where a float stands, as PEP 484 allows."""
 
 from beartype import BeartypeConf, beartype
 
