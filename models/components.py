@@ -34,7 +34,7 @@ def stored(dtype: Any) -> Any:
     return jnp.promote_types(dtype, jnp.float32)
 
 
-def windowed(x: Float[Array, "time width"], taps: int) -> Float[Array, "time taps*width"]:
+def windowed(x: Float[Array, "time width"], taps: int) -> Float[Array, "time together"]:
     """The last `taps` rows side by side, the oldest first; zeros before the first."""
     padded = jnp.pad(x, ((taps - 1, 0), (0, 0)))
     return jnp.concatenate([padded[n : n + len(x)] for n in range(taps)], axis=1)
