@@ -17,6 +17,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from jaxtyping import Array, Float
 from omegaconf import MISSING, DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
@@ -29,6 +30,8 @@ from experiments.solve import solved
 from experiments.streams import stream
 from worlds import base, latent
 from worlds.base import World
+from worlds.quantity import Quantity, undefined
+from worlds.recall import Answers
 
 
 @dataclass
@@ -86,6 +89,8 @@ def laws(world: World, config: dict[str, Any]) -> dict[str, Any]:
         zeros["latent_aware_floor"] = latent.latent_floors(world, config["length"], key, config["sequences"])[-1]
     if isinstance(world, base.HasEntropyRate):
         zeros["entropy_rate"] = world.entropy_rate()
+    if isinstance(world, Answers):
+        zeros["answers_floor"] = at_answers(world, h, measured)
     return {
         "digest": law_digest(world),
         "vocab_size": world.vocab_size,
@@ -97,6 +102,16 @@ def laws(world: World, config: dict[str, Any]) -> dict[str, Any]:
         "floors": [entry(x, "value") for x in floors],
         "zeros": {k: entry(q, "value") for k, q in zeros.items()},
     }
+
+
+def at_answers(world: Answers, h: Float[Array, "sequence time"], measured: base.Functional) -> Quantity:
+    """The floor of the answers alone: the mean H(x_t | x_<t) over answer tokens, a ratio of sums (delta method)."""
+    asked = jax.vmap(world.answers)(measured.tokens).astype(h.dtype)
+    share = base.estimate(asked.sum(1), measured).value
+    if share == 0:
+        return undefined()
+    floor = base.estimate((h * asked).sum(1), measured).value / share
+    return base.estimate(floor + ((h - floor) * asked).sum(1) / share, measured)
 
 
 def show(answer: dict[str, Any], console: Console) -> None:

@@ -51,6 +51,23 @@ def test_an_urn_has_a_latent_aware_zero(type_in):
     assert np.isclose(zeros["bayes_floor"]["value"], 0.6059391566, atol=1e-10)
 
 
+def test_a_recall_world_has_a_zero_of_its_answers_alone(type_in):
+    """A copy of 2 letters from 3: ln 3 for each of them, then a separator, the copies and an end that all are sure."""
+    words = ["world=copy", "world.length=2", "world.vocab=3", "length=6", "json=true"]
+    zeros = json.loads(type_in(*words).out)["zeros"]
+    assert zeros["answers_floor"]["value"] == 0
+    assert np.isclose(zeros["floor"]["value"], 2 * np.log(3) / 6, rtol=1e-12)
+    assert "answers_floor" not in json.loads(type_in("world=coin", "length=2", "json=true").out)["zeros"]
+
+
+@pytest.mark.parametrize("words", [["tokens=[0,4]"], ["tokens=[-1]"], ["length=0"], ["sequences=1"]])
+def test_what_no_law_can_be_asked_is_refused(type_in, capsys, words):
+    with pytest.raises(SystemExit) as stopped:
+        type_in("world=decay", *words)
+    assert stopped.value.code == 1
+    assert "law: " in capsys.readouterr().err
+
+
 def test_numbers_have_one_digest_whatever_config_they_came_from(type_in):
     digests = [
         json.loads(type_in(*words, "length=1", "json=true").out)["digest"]
