@@ -249,7 +249,7 @@ class FIRE(Anywhere):
     shared: bool = False
 
     def __post_init__(self):
-        positive("fire", threshold=self.threshold, hidden=self.hidden)
+        positive("fire", threshold=self.threshold, hidden=float(self.hidden))
 
     def __call__(self, size: Size, rngs: nnx.Rngs) -> Position:
         """A learned bias."""
