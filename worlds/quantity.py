@@ -6,6 +6,8 @@ from typing import Literal, get_args
 
 Kind = Literal["exact", "certified", "estimated", "witnessed", "undefined"]
 
+ROUNDING = 1e-12  # nats: what sums of some thousand float64 terms of order one may be off by
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -56,10 +58,14 @@ class Quantity:
         )
 
     def at_least(self, bound: float) -> "Quantity":
-        """The interval intersected with [bound, inf), when a theorem says so; empty means that a claim is wrong."""
+        """The interval intersected with [bound, inf), when a theorem says so; empty means that a claim is wrong.
+
+        Two exact sums that are equal may differ by rounding: an end within ROUNDING of the bound is the bound.
+        """
         if self.kind == "undefined":
             return self
-        return Quantity(self.value, max(self.low, bound), self.high, self.kind, self.count, self.of)
+        high = bound if bound - ROUNDING <= self.high < bound else self.high
+        return Quantity(self.value, max(self.low, bound), high, self.kind, self.count, self.of)
 
     def contains(self, value: float, slack: float = 0.0) -> bool:
         """Whether the interval, widened by `slack` for rounding, holds a value."""

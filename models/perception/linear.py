@@ -36,7 +36,7 @@ def posteriors(world: HMM, length: int, advance: Callable[[Any, Any], Any]) -> I
 
 def _moved(
     code: Int[np.ndarray, "code"], mass: Float[np.ndarray, "code state"], operators: np.ndarray, advance: Any
-) -> tuple[Int[np.ndarray, "code"], Float[np.ndarray, "code state"]]:
+) -> tuple[Int[np.ndarray, "moved"], Float[np.ndarray, "moved state"]]:
     vocab = len(operators)
     moved = np.einsum("ks,vst->kvt", mass, operators).reshape(len(code) * vocab, -1)
     codes = advance(np.repeat(code, vocab), np.tile(np.arange(vocab), len(code)))

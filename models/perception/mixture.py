@@ -19,9 +19,8 @@ from models.perception.profiles import ALL_LAGS, Dictionary, Geometric, Power, W
 from models.perception.projection import Projection, project, read
 from models.perception.sandwich import REPLICATES, Draws, above, bracket, draw
 from worlds.base import LIMIT, World, functional, log_conditionals
-from worlds.quantity import Quantity, certified, exact
+from worlds.quantity import ROUNDING, Quantity, certified, exact
 
-ROUNDING = 1e-12  # nats: what the sums of a programme may be off by
 ROUGH = 2e-5  # nats: certificates on samples, far below their noise
 
 

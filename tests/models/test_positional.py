@@ -13,7 +13,7 @@ from models.positional import Positional
 from worlds import base
 from worlds.decay import decay, decay_heads, head
 from worlds.hmm import mess3
-from worlds.kernel import geometric, offset, power, uniform
+from worlds.kernel import geometric, offset, uniform
 from worlds.table import dirichlet as rows
 from worlds.urn import dirichlet
 
@@ -65,9 +65,7 @@ def test_weights_are_the_references():
 
 
 NOT_HELD = {
-    "another slope": (decay(3, geometric(0.6), rows), ALiBi(0.5)),
     "an offset": (decay(3, offset(3), rows, early="sink"), ALiBi(M)),
-    "a power law by one slope": (decay(3, power(1.5), rows), ALiBi(learned=True)),
     "logits": (decay(3, geometric(0.6), rows, readout="loglinear"), ALiBi(M)),
     "a hidden state": (mess3(0.15, 0.6), ALiBi(M)),
     "more profiles than heads": (decay_heads(3, {"a": NEAR, "b": FAR}), ALiBi(M)),
