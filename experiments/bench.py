@@ -107,9 +107,9 @@ def timed(case: Case, rounds: int) -> Timed:
     pairs = [(_seconds(case.ours)[0] / case.tokens, _seconds(case.peer)[0] / case.peer_tokens) for _ in range(rounds)]
     own, other = np.array(pairs).T
     ratio = other / own
-    speeds = [float(1 / np.median(x)) for x in (own, other)]
-    spread = [float(x) for x in (np.median(ratio), ratio.min(), ratio.max())]
-    return Timed(case.name, case.peer_name, *spread, case.goal, *speeds, cold)
+    middle, low, high = (float(x) for x in (np.median(ratio), ratio.min(), ratio.max()))
+    fast, slow = (float(1 / np.median(x)) for x in (own, other))
+    return Timed(case.name, case.peer_name, middle, low, high, case.goal, fast, slow, cold)
 
 
 def _seconds(function: Callable[[], Any]) -> tuple[float, Any]:

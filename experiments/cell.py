@@ -55,7 +55,7 @@ def build(cfg: DictConfig) -> Cell:
         protocols = _made(cfg.observe)
         _check(config, protocols)
     except InstantiationException as error:
-        raise Refused(_cause(error)) from error
+        raise Refused(cause(error)) from error
     except (ValueError, TypeError, OSError) as error:
         raise Refused(str(error)) from error
     return Cell(world, concept, spec, shape, reals, config["reach"]["seeds"], protocols, config, found)
@@ -92,12 +92,12 @@ def _check(config: dict[str, Any], protocols: dict[str, Any]) -> None:
         raise ValueError(f"ledger: its protocol must report nats/token, but {config['ledger']} reports {unit}")
 
 
-def _cause(error: BaseException) -> str:
+def cause(error: BaseException) -> str:
     """The message of the constructor that refused, and the key it was called for."""
     text = str(error).splitlines()
     key = next((line.strip() for line in text if line.strip().startswith("full_key:")), "")
-    cause = error.__cause__
-    return f"{cause if cause is not None else text[0]}" + (f"  ({key})" if key else "")
+    reason = error.__cause__
+    return f"{reason if reason is not None else text[0]}" + (f"  ({key})" if key else "")
 
 
 def identity(config: dict[str, Any]) -> str:

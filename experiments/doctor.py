@@ -23,7 +23,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from experiments import backend
-from experiments.cell import Refused
+from experiments.cell import Refused, cause
 from experiments.entry import command
 from experiments.ledger import plain
 from experiments.rederive import QUANTITIES, Found
@@ -111,7 +111,7 @@ def examine(family: str, entry: dict[str, Any]) -> Check:
         given = {k: v for k, v in given.items() if k in inspect.signature(derive).parameters}
         ways = derive(**instantiate(given, _convert_="all"))
     except Exception as error:  # whatever it is, the table must still be printed
-        return Check(*told, {}, None, "disagrees", f"{type(error).__name__}: {error}".splitlines()[0])
+        return Check(*told, {}, None, "disagrees", f"{type(error).__name__}: {cause(error)}".splitlines()[0])
     return judged(told, ways)
 
 
@@ -135,7 +135,7 @@ def judged(told: tuple[str, str, Any, str, float], ways: dict[str, Found]) -> Ch
 
 def plain_list(value: Any) -> Any:
     """Numbers as JSON has them."""
-    return [plain_list(x) for x in value] if np.ndim(value) else plain(value)
+    return [plain_list(x) for x in value] if np.ndim(value) else plain(float(value))
 
 
 def show(checks: list[Check], silent: dict[str, str], console: Console) -> None:
