@@ -128,8 +128,11 @@ def test_a_finished_run_is_recognised_and_not_done_again(type_in, tmp_path):
 def test_another_seed_sees_other_data(type_in, tmp_path):
     for seed in (0, 1):
         type_in(*TINY, f"seed={seed}", f"hydra.run.dir={tmp_path / str(seed) / 'a'}")
-    one, two = (np.load(tmp_path / str(seed) / "a" / "curves.npz") for seed in (0, 1))
-    assert not np.array_equal(one["train/loss"], two["train/loss"])
+    losses = []
+    for seed in (0, 1):
+        with np.load(tmp_path / str(seed) / "a" / "curves.npz") as curves:
+            losses.append(curves["train/loss"])
+    assert not np.array_equal(*losses)
 
 
 @pytest.mark.parametrize(
