@@ -108,7 +108,7 @@ def test_seeds_widen_the_interval_by_their_spread():
 @pytest.mark.slow
 @pytest.mark.parametrize("sequences", [32, 256])
 def test_the_stated_intervals_cover_the_exact_loss_in_92_to_98_percent_of_repetitions(sequences):
-    """Fresh sequences for each repetition, all drawn and scored at once; 200 would leave 1.7 % of noise on the share."""
+    """Fresh sequences for each repetition, all drawn and scored at once; 200 would leave 1.7 % of noise."""
     exact, repetitions = [found.mean().value for found in measured()], 1000
     covered = 0
     for value, whole in zip(exact, measured(sequences=repetitions * sequences, limit=0, key=7), strict=True):
