@@ -81,7 +81,7 @@ def _information(spec: Transformer, concept: Information) -> str:
 
 
 def _bag_and_last(spec: Transformer, concept: Information) -> str:
-    """One layer of attention without positions sees the last input and the multiset of all (exactness T8).
+    """One layer of attention without positions sees the last input and the multiset of all.
 
     Scores and values depend on the symbols alone, and the size of the bag, which is the time, on nothing else.
     """
@@ -92,7 +92,7 @@ def _bag_and_last(spec: Transformer, concept: Information) -> str:
 
 
 def _windows(spec: Transformer, concept: Information) -> str:
-    """Windows: the receptive field of L layers that read w inputs each is L (w - 1) + 1 inputs (exactness T9).
+    """Windows: the receptive field of L layers that read w inputs each is L (w - 1) + 1 inputs.
 
     Where the start symbol shows in it, fewer tokens than the window holds have been seen, which the window shows too.
     """

@@ -87,7 +87,7 @@ def mixed(
     """Every head's start logit and its share in each profile, if all heads together mix the profiles; else None.
 
     All heads sink (start logit -ln(1 - e^-m)) or all renormalise (-inf), as fits better. Shares make eps =
-    sup |mixture/profile - 1| least, and KL <= -eps - ln(1 - eps) (exactness T11).
+    sup |mixture/profile - 1| least, and KL <= -eps - ln(1 - eps).
     """
     if profiles.shape[1] < 3:
         return None

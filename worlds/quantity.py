@@ -34,7 +34,7 @@ class Quantity:
         if self.kind != "undefined" and not self.low <= self.high:
             raise EmptyInterval(
                 f"quantity: an interval must not be empty, but is [{self.low}, {self.high}]: "
-                "a containment claim, a certificate or a sampler is wrong (exactness T16)"
+                "a containment claim, a certificate or a sampler is wrong"
             )
 
     def __sub__(self, other: "Quantity") -> "Quantity":

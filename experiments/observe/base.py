@@ -223,7 +223,7 @@ def less(a: Quantity, b: Quantity) -> Quantity:
 def split(
     score: Quantity, expected: Quantity, ceiling: Quantity, excess: Quantity, reached: Quantity, floor: Quantity
 ) -> dict[str, Quantity]:
-    """The declared split of O - L_R, the only place where losses under two functionals meet (exactness 6).
+    """The declared split of O - L_R, the only place where losses under two functionals meet.
 
     O - L_R = [O(p*) - H_D] + [(O(q) - O(p*)) - (L_R - H_D)] + [measured - O(q)]: the world part is the same for every
     model, the model part alone can reverse a ranking, sampling is luck. `excess` is O(q) - O(p*), a paired difference.

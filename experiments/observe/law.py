@@ -2,7 +2,7 @@
 
 If a document is cut into windows that start at `offsets`, all equally frequent, a predictor that is shown one window
 faces the mixture over offsets k of the laws of x_{k+1} x_{k+2} ... That mixture is a stochastic process, so it is a
-World again, whose conditionals are p* (exactness 6): not the world's own rule restarted in the middle of its stream.
+World again, whose conditionals are p*: not the world's own rule restarted in the middle of its stream.
 """
 
 import dataclasses

@@ -18,7 +18,7 @@ from worlds.table import dirichlet as rows
 from worlds.urn import dirichlet
 
 LENGTH = 24
-M = -np.log(0.6)  # 0.5108256238, of reference.md's six-token world
+M = -np.log(0.6)  # 0.5108256238, the slope of the geometric world of rate 0.6
 NEAR, FAR = head(geometric(0.6), rows, 0.3), head(geometric(0.9), rows, 0.7)
 
 HELD = {
