@@ -16,7 +16,7 @@ from experiments.solve import solved
 from worlds.base import World
 
 SCHEMA = 1  # of the run folder; a part of every identity
-OPERATIONAL = ("force",)  # keys that do not change what a run finds
+OPERATIONAL = ("force", "study", "task")  # keys that do not change what a run finds
 
 
 class Refused(Exception):
@@ -48,11 +48,11 @@ def build(cfg: DictConfig) -> Cell:
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     try:
         law, found = solved(config["world"])
-        world = _made(law)
-        concept, scheme = _made(cfg.perception.concept), _made(cfg.perception.scheme)
+        world = made(law)
+        concept, scheme = made(cfg.perception.concept), made(cfg.perception.scheme)
         shape, reals = _part(Shape, config["reach"]), _part(Reals, config["reach"])
-        spec = _made(cfg.instantiation)(vocab=world.vocab_size, length=shape.length, scheme=scheme)
-        protocols = _made(cfg.observe)
+        spec = made(cfg.instantiation)(vocab=world.vocab_size, length=shape.length, scheme=scheme)
+        protocols = made(cfg.observe)
         _check(config, protocols)
     except InstantiationException as error:
         raise Refused(cause(error)) from error
@@ -61,7 +61,8 @@ def build(cfg: DictConfig) -> Cell:
     return Cell(world, concept, spec, shape, reals, config["reach"]["seeds"], protocols, config, found)
 
 
-def _made(node: Any) -> Any:
+def made(node: Any) -> Any:
+    """The object that a config's `_target_` makes: the only place where objects come from."""
     return instantiate(node, _convert_="all")
 
 

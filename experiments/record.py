@@ -27,6 +27,7 @@ def record(
         "unit": "nats/token",
         **parts,
         "reach": cell.config["reach"],
+        "study": cell.config["study"],
         "seed": cell.config["seed"],
         "seeds": list(range(cell.seeds)),
         "length": length,

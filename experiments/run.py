@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 import experiments.schema  # noqa: F401  the types of the config
 from experiments import backend, folder, layers
-from experiments.cell import build
+from experiments.cell import build, made
 from experiments.entry import command
 from experiments.record import curves, record
 from experiments.screen import Screen
@@ -22,6 +22,9 @@ from experiments.screen import Screen
 def run(cfg: DictConfig) -> None:
     """The main flow: config -> cell -> D, P, R, I, O -> ledger -> files."""
     place, screen, began = Path(HydraConfig.get().runtime.output_dir), Screen(), time.monotonic()
+    if cfg.task is not None:
+        made(cfg.task)(place, screen)
+        return
     cell = build(cfg)
     if not cfg.force and (done := folder.finished(place, cell)):
         screen.line(f"{place} holds this run, finished; force=true runs it again")

@@ -53,6 +53,8 @@ class Config:
     observe: Any = MISSING
     ledger: str = "nonoverlapping"  # the protocol whose score is the ledger's O
     force: bool = False  # run again although the folder holds a finished run
+    study: str | None = None  # what a multirun's end makes besides the report: a name of experiments/studies.py
+    task: Any = None  # what is done instead of measuring one cell: a function of (folder, screen)
 
 
 ConfigStore.instance().store(name="schema", node=Config)

@@ -22,6 +22,7 @@ from experiments.figures import MANY, first_look
 from experiments.fit import write
 from experiments.found import Run, find
 from experiments.ledger import GAPS
+from experiments.studies import STUDIES, named
 from experiments.style import said, save, title
 from experiments.tidy import frame
 
@@ -69,6 +70,8 @@ def report(folders: list[Path], out: Path, console: Console) -> bool:
     for block in blocks(runs, names):
         console.print(screen(block))
     written = write_all(out, runs, names)
+    for study in named(runs):
+        written += STUDIES[study]([run for run in runs if run.ledger.get("study") == study], out, console)
     console.print(
         f"{len(runs)} runs, {len(refused)} left out; wrote {', '.join(written)} in {out}", markup=False, soft_wrap=True
     )
