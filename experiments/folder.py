@@ -1,5 +1,6 @@
 """The run folder: what a run leaves behind, whole or not at all."""
 
+import fcntl
 import io
 import json
 import os
@@ -8,7 +9,7 @@ import resource
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -42,10 +43,33 @@ def finished(place: Path, cell: Cell) -> dict[str, Any] | None:
 
 
 @contextmanager
-def claimed(place: Path, cell: Cell, force: bool) -> Iterator[Path]:
-    """The folder of the unfinished work of this very config, with its checkpoints; gone when the run is finished."""
+def held(place: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Keeps other processes out of a run folder, here or on another machine that sees it; waits while one is in it.
+
+    The lock is the kernel's, so that it ends with its process, however that ends; the file only says who holds it.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    with open(place / ".lock", "a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            say(f"{place} is being worked on by {lock.read().strip() or 'another process'}; waiting for it to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {platform.node()}\n")
+        lock.flush()
+        yield
+
+
+@contextmanager
+def claimed(place: Path, cell: Cell) -> Iterator[Path]:
+    """The folder of the unfinished work of this very config, with its checkpoints; gone when the run is finished.
+
+    With `force` it begins anew, and so it does where a finished run left it (killed after its last file).
+    """
     work = place / f"work-{identity(cell.config)}"
-    if force and work.exists():
+    if work.exists() and (cell.config["force"] or (place / "ledger.json").exists()):
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
     yield work

@@ -5,6 +5,7 @@ python -m experiments.run [overrides]; with -m, or with an experiment that sweep
 
 import time
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -12,7 +13,7 @@ from omegaconf import DictConfig
 
 import experiments.schema  # noqa: F401  the types of the config
 from experiments import backend, folder, layers
-from experiments.cell import build, made
+from experiments.cell import Cell, build, made
 from experiments.entry import command
 from experiments.record import curves, record
 from experiments.screen import Screen
@@ -20,30 +21,38 @@ from experiments.screen import Screen
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
 def run(cfg: DictConfig) -> None:
-    """The main flow: config -> cell -> D, P, R, I, O -> ledger -> files."""
-    place, screen, began = Path(HydraConfig.get().runtime.output_dir), Screen(), time.monotonic()
+    """A finished run is found again; else it is measured, by one process at a time."""
+    place, screen = Path(HydraConfig.get().runtime.output_dir), Screen()
     if cfg.task is not None:
         made(cfg.task)(place, screen)
         return
     cell = build(cfg)
-    if not cfg.force and (done := folder.finished(place, cell)):
-        screen.line(f"{place} holds this run, finished; force=true runs it again")
-        screen.ledger(done)
-        return
-    with folder.claimed(place, cell, cfg.force) as work:
+    with folder.held(place, screen.line):
+        ledger = None if cfg.force else folder.finished(place, cell)
+        if ledger is None:
+            ledger = measured(cell, place, screen)
+        else:
+            screen.line(f"{place} holds this run, finished; force=true runs it again")
+    screen.ledger(ledger)
+
+
+def measured(cell: Cell, place: Path, screen: Screen) -> dict[str, Any]:
+    """The main flow: cell -> D, P, R, I, O -> ledger -> files."""
+    began, store = time.monotonic(), place.parent / "witnesses"
+    with folder.claimed(place, cell) as work:
         floors = layers.floors(cell)
         perceived = layers.perceive(cell, screen)
         trained = layers.train(cell, work, screen)
         oracles = layers.oracle(cell, trained, work, screen)
-        witnesses = layers.witnesses(cell, trained, oracles, place.parent / "witnesses")
+        witnesses = layers.witnesses(cell, trained, oracles, store)
         rungs = layers.measure(cell, floors, perceived, trained, witnesses, screen)
         observed = layers.observe(cell, floors, trained, rungs, screen)
         ledger = record(cell, floors, perceived, rungs, observed)
+        layers.remember(cell, trained, witnesses, rungs, store)
         seen = curves(trained, oracles, floors, rungs, observed)
         folder.write_all(place, ledger, trained.params, seen, time.monotonic() - began)
-        layers.remember(cell, trained, witnesses, rungs, place.parent / "witnesses")
-    screen.ledger(ledger)
     screen.line(f"{place}: {time.monotonic() - began:.0f} s")
+    return ledger
 
 
 if __name__ == "__main__":
