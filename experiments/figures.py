@@ -1,4 +1,4 @@
-"""Figures for papers: the ladder of one run as a waterfall; several runs side by side, with their curves over length.
+"""Figures for papers: the ladder of one run as a waterfall; several runs side by side, and their curves over length.
 
 Everything is an excess over the world's own loss under the same functional, in nats per token, linear unless a label
 says otherwise. ladder.py says what bars, hatches, lines and brackets mean.
@@ -57,7 +57,31 @@ def first_look(ledgers: list[dict[str, Any]], labels: list[str] | None = None) -
         figure = Figure(figsize=(TEXT, height + 2.0), layout="constrained")
         parts: Any = figure.subfigures(2, 1, height_ratios=[height, 2.0])
         _ladders(parts[0], across, ledgers, labels, styles)
-        _curves(parts[1].subplots(), ledgers, labels, styles)
+        axes = parts[1].subplots()
+        _curves(axes, ledgers, labels, styles, 24)
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, handlelength=3.2)
+        return figure
+
+
+def lengths(ledgers: list[dict[str, Any]], labels: list[str] | None = None) -> Figure:
+    """Several runs, in column width: their excess over the floor by length.
+
+    Args:
+      ledgers: 1 to 12 of them.
+      labels: one for each; perception and scheme if None.
+    """
+    if not 1 <= len(ledgers) <= MANY:
+        raise ValueError(f"figure: it holds 1 to {MANY} runs, but got {len(ledgers)}")
+    labels = [title(x) for x in ledgers] if labels is None else labels
+    styles = list(itertools.islice(looks(), len(ledgers)))
+    names = [wrapped(label, 26) for label in labels]
+    lines = sum(max(len(x.splitlines()) for x in names[n : n + 2]) for n in range(0, len(names), 2))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(COLUMN, 2.1 + 0.125 * lines), layout="constrained")
+        axes = figure.subplots()
+        _curves(axes, ledgers, labels, styles, 26)
+        below: Any = {"loc": "upper left", "bbox_to_anchor": (-0.18, -0.22), "ncols": 2, "columnspacing": 1.0}
+        axes.legend(frameon=False, handlelength=3.2, **below)
         return figure
 
 
@@ -94,7 +118,9 @@ def _scale(axes: Axes, room: tuple[float, float], linear_to: float) -> None:
     axes.set_xlim(*room)
 
 
-def _curves(axes: Axes, ledgers: list[dict[str, Any]], labels: list[str], styles: list[dict[str, Any]]) -> None:
+def _curves(
+    axes: Axes, ledgers: list[dict[str, Any]], labels: list[str], styles: list[dict[str, Any]], wide: int
+) -> None:
     """R - D against length: mean over seeds, its 95 % band, the seeds; a word where it is infinite or undefined."""
     found = [_by_length(x) for x in ledgers]
     linear_to = threshold([y for run in found for means, seeds in run.values() for y in [means[0], *seeds]])
@@ -103,7 +129,7 @@ def _curves(axes: Axes, ledgers: list[dict[str, Any]], labels: list[str], styles
         axes.yaxis.set_major_formatter("{x:g}")
     for n, (run, label, style) in enumerate(zip(found, labels, styles, strict=True)):
         dodge = 2.0 ** (min(0.05, 0.4 / len(found)) * (n - (len(found) - 1) / 2))  # equal runs stay visible
-        _curve(axes, run, wrapped(label, 24), style, dodge)
+        _curve(axes, run, wrapped(label, wide), style, dodge)
     if not linear_to:
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     multiples = sorted({m for run in found for m in run})
@@ -116,7 +142,6 @@ def _curves(axes: Axes, ledgers: list[dict[str, Any]], labels: list[str], styles
     of = f"mean over {' or '.join(map(str, counts))} seed{'' if counts == [1] else 's'} with its 95 % interval"
     pad = 4 + 6.5 * _words(axes, found, labels)
     axes.set_title(f"{of}; open marks are seeds", loc="left", color=GREY, fontsize=SMALL, pad=pad)
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, handlelength=3.2)
 
 
 def _curve(axes: Axes, run: dict[float, Point], label: str, style: dict[str, Any], dodge: float) -> None:

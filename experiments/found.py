@@ -1,19 +1,23 @@
 """Run folders as they are found on disk: read, checked, never trusted. Nothing in them is executed or unpickled."""
 
-import json
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import yaml
+from jaxtyping import Shaped
 
-from experiments.cell import SCHEMA
+from experiments import checked
 from experiments.ladder import rungs
 from experiments.style import title
 from experiments.tidy import rows
 
 LARGEST = 20_000_000  # bytes; a ledger has some ten thousand
+CONFIG = 1_000_000  # bytes; one has two thousand
+CURVES = 200_000_000  # bytes of a run's curves, unpacked
 
 
 class Run(NamedTuple):
@@ -62,32 +66,70 @@ def read(place: Path) -> Run | Refused:
     try:
         if path.stat().st_size > LARGEST:
             return Refused(place, f"ledger.json must have at most {LARGEST} bytes, but has {path.stat().st_size}")
-        ledger = json.loads(path.read_text(encoding="utf-8"))
+        ledger = checked.parsed(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         return Refused(place, f"ledger.json cannot be read: {error}")
-    if not isinstance(ledger, dict) or ledger.get("schema") != SCHEMA:
-        schema = ledger.get("schema") if isinstance(ledger, dict) else None
-        return Refused(place, f"ledger.json must have schema {SCHEMA}, but has {schema}")
-    config = place / ".hydra"
     provenance, hydra, asked = (
-        _yaml(x) for x in (place / "provenance.json", config / "hydra.yaml", config / "overrides.yaml")
+        _yaml(place / x) for x in ("provenance.json", ".hydra/hydra.yaml", ".hydra/overrides.yaml")
     )
-    overrides = [str(x) for x in asked] if isinstance(asked, list) else []
-    run = Run(place, ledger, overrides, provenance if isinstance(provenance, dict) else {}, _number(hydra))
-    try:  # what reads a ledger is the judge of its shape
-        judged = rungs(ledger), title(ledger), list(rows(run))
+    overrides = [printable(x) for x in asked if isinstance(x, str)] if isinstance(asked, list) else []
+    try:  # the types first, and then what reads a ledger is the judge
+        judged = checked.ledger(ledger), rungs(ledger), title(ledger)
+        run = Run(place, ledger, overrides, provenance if isinstance(provenance, dict) else {}, _number(hydra))
+        judged = list(rows(run))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return Refused(place, f"ledger.json is not a ledger: {type(error).__name__} {error}")
+        return Refused(place, f"ledger.json is not a ledger: {printable(str(error))}")
     del judged
     return run
+
+
+def config(run: Run) -> tuple[str, dict[str, Any]]:
+    """The run's config as text and as plain values, interpolations unresolved; empty where there is none to read."""
+    text, content = _text(run.place / ".hydra" / "config.yaml"), _yaml(run.place / ".hydra" / "config.yaml")
+    return (text, content) if isinstance(content, dict) else (text, {})
+
+
+def asked(folder: Path) -> list[str]:
+    """The overrides of the multirun whose folder this is; empty where it is none."""
+    found = _yaml(folder / "multirun.yaml")
+    try:
+        return [printable(x) for x in found["hydra"]["overrides"]["task"] if isinstance(x, str)]
+    except (KeyError, TypeError):
+        return []
+
+
+def curves(run: Run) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """The arrays of curves.npz; none where the file is missing, too large, or holds objects or anything but numbers."""
+    path = run.place / "curves.npz"
+    try:
+        with zipfile.ZipFile(path) as packed:
+            if sum(part.file_size for part in packed.infolist()) > CURVES:
+                return {}
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files if file[name].dtype.kind in "fiu"}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError):
+        return {}
+
+
+def printable(text: str) -> str:
+    """The text on one line, without characters that steer a terminal or a reader."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _yaml(path: Path) -> Any:
     """YAML or JSON, plain values only (interpolations stay as text); None if it cannot be read."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")) if path.stat().st_size <= LARGEST else None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return yaml.safe_load(_text(path)) if path.is_file() else None
+    except (ValueError, RecursionError, yaml.YAMLError):
         return None
+
+
+def _text(path: Path) -> str:
+    """A small text file; empty where there is none."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace") if path.stat().st_size <= CONFIG else ""
+    except OSError:
+        return ""
 
 
 def _number(hydra: Any) -> int:
