@@ -11,6 +11,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from experiments.observe.base import Checked
 from experiments.reach import Reals, Shape
 from experiments.solve import solved
 from worlds.base import World
@@ -54,6 +55,9 @@ def build(cfg: DictConfig) -> Cell:
         spec = made(cfg.instantiation)(vocab=world.vocab_size, length=shape.length, scheme=scheme)
         protocols = made(cfg.observe)
         _check(config, protocols)
+        for protocol in protocols.values():
+            if isinstance(protocol, Checked):
+                protocol.check(world, spec, shape.length)
     except InstantiationException as error:
         raise Refused(cause(error)) from error
     except (ValueError, TypeError, OSError) as error:

@@ -78,25 +78,50 @@ def _law(world, tokens):
     return spread(log_conditionals, over="sequence")(world, tokens)
 
 
-def network(spec: Any, params: Any, batch: int = 32) -> Predict:
+class Members(NamedTuple):
+    """Several members of one architecture as one batched predictor in float64, whose residual stream can be read."""
+
+    spec: Any
+    params: Any  # stacked by member
+    batch: int
+
+    def __call__(self, tokens: Int[Array, "sequence time"]) -> Float[np.ndarray, "member sequence time vocab"]:
+        """As `Predict`."""
+        return self._batched(_said, tokens)
+
+    def residual(self, tokens: Int[Array, "sequence time"]) -> Float[np.ndarray, "member sequence time width"]:
+        """What each member's read-out reads before it speaks of token t, from the tokens before t."""
+        if pure(self.spec).residual is None:
+            raise ValueError(f"network: it must have a residual stream to be read, but {self.spec} has none")
+        return self._batched(_streamed, tokens)
+
+    def _batched(self, run: Callable[[Any, Any, Any], Array], tokens: Int[Array, "sequence time"]) -> np.ndarray:
+        groups = -(-len(tokens) // self.batch)
+        rows = jnp.asarray(tokens)[np.minimum(np.arange(groups * self.batch), len(tokens) - 1)]
+        rows, count = padded(rows.reshape(groups, self.batch, -1))
+        found = np.asarray(run(self.spec, self.params, rows))[:count]  # [group member batch time feature]
+        found = found.transpose(1, 0, 2, 3, 4).reshape(found.shape[1], -1, *found.shape[3:])
+        return found[:, : len(tokens)]
+
+
+def network(spec: Any, params: Any, batch: int = 32) -> Members:
     """Several members of one architecture (parameters stacked by member) as one batched predictor in float64."""
-
-    def predict(tokens: Int[Array, "sequence time"]) -> Float[np.ndarray, "member sequence time vocab"]:
-        groups = -(-len(tokens) // batch)
-        rows = jnp.asarray(tokens)[np.minimum(np.arange(groups * batch), len(tokens) - 1)]
-        rows, count = padded(rows.reshape(groups, batch, -1))
-        said = np.asarray(_said(spec, params, rows))[:count]
-        said = said.transpose(1, 0, 2, 3, 4).reshape(said.shape[1], -1, *said.shape[3:])
-        return said[:, : len(tokens)]
-
-    return predict
+    return Members(spec, params, batch)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _said(spec, params, rows):
-    apply = jax.vmap(jax.vmap(pure(spec).apply, (None, 0)), (0, None))
-    said = spread(apply, over="sequence")(params, rows)
+    said = _each(pure(spec).apply, params, rows)
     return jax.nn.log_softmax(said.astype(jnp.float64))  # float32 logs sum to one to 1e-7 only
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _streamed(spec, params, rows):
+    return _each(pure(spec).residual, params, rows).astype(jnp.float64)
+
+
+def _each(function, params, rows):
+    return spread(jax.vmap(jax.vmap(function, (None, 0)), (0, None)), over="sequence")(params, rows)
 
 
 def measure(

@@ -1,7 +1,7 @@
 """Predictors, and Flax architectures as pure functions, so that JAX may map and scan them."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 from flax import nnx
@@ -12,10 +12,23 @@ Predictor = Callable[[Int[Array, "time"]], Float[Array, "time vocab"]]
 
 
 class Network(NamedTuple):
-    """init: key -> params.   apply: (params, tokens [time]) -> log probabilities [time, vocab]."""
+    """init: key -> params.   apply: (params, tokens [time]) -> log probabilities [time, vocab].
+
+    residual: (params, tokens [time]) -> residual stream [time, width]; None for a module that is not `Streaming`.
+    """
 
     init: Callable[[Any], Any]
     apply: Callable[[Any, Any], Any]
+    residual: Callable[[Any, Any], Any] | None
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A module that speaks from a residual stream."""
+
+    def residual(self, tokens: Int[Array, "time"]) -> Float[Array, "time width"]:
+        """What its read-out reads before it speaks of token t; from the tokens before t."""
+        ...
 
 
 def pure(build: Callable[[nnx.Rngs], nnx.Module]) -> Network:
@@ -24,9 +37,14 @@ def pure(build: Callable[[nnx.Rngs], nnx.Module]) -> Network:
     graph, _, rest = nnx.split(abstract, nnx.Param, ...)
     if jax.tree.leaves(rest):
         raise ValueError(f"network: it may hold parameters only, but {build} also holds {rest}")
+
+    def module(params: Any) -> Any:
+        return nnx.merge(graph, params)
+
     return Network(
         init=lambda key: nnx.state(build(nnx.Rngs(key)), nnx.Param),
-        apply=lambda params, tokens: nnx.merge(graph, params)(tokens),
+        apply=lambda params, tokens: module(params)(tokens),
+        residual=(lambda params, tokens: module(params).residual(tokens)) if isinstance(abstract, Streaming) else None,
     )
 
 

@@ -116,6 +116,10 @@ class Decoder(nnx.Module):
 
     def __call__(self, tokens: Int[Array, "time"]) -> Float[Array, "time vocab"]:
         """Log probabilities of each token from those before it."""
+        return self.readout(self.norm(self.residual(tokens)))
+
+    def residual(self, tokens: Int[Array, "time"]) -> Float[Array, "time width"]:
+        """The stream after the last block, before its norm and the read-out: all that is known of tokens before t."""
         spec = self.spec
         limit = spec.scheme.limit(spec.length)
         if limit is not None and len(tokens) > limit:
@@ -127,7 +131,7 @@ class Decoder(nnx.Module):
             stream = stream + self.embedding(where).astype(spec.dtype)
         for block in self.blocks:
             stream = block(stream, where)
-        return self.readout(self.norm(stream))
+        return stream
 
     def _embedded(self, inputs: Int[Array, "time"]) -> Float[Array, "time width"]:
         """Unit variance: tables are stored small and scaled by sqrt(width) (Vaswani et al. 2017, 3.4)."""

@@ -5,10 +5,11 @@ protocol's own expectation for the same weights, the score of the best predictor
 and the world's own score on the same sample. Nats per token, natural logarithms, unless `unit` says otherwise.
 """
 
+import hashlib
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,11 +40,13 @@ class Observation(NamedTuple):
     parts: dict[str, Quantity] | None = (
         None  # in nats only: "world", "model" and "sampling", the split of score - reached
     )
-    curve: Float[np.ndarray, "row point"] | None = (
-        None  # rows: score, expected, ceiling; points: the protocol says what
-    )
+    curve: Float[np.ndarray, "row point"] | None = None  # rows: score, expected, ceiling; points: see the protocol
     shows: str = ""  # what the predictor gets to see, in words
     marks: Float[np.ndarray, "member document"] | None = None  # the score of each independent document
+    better: typing.Literal["smaller", "larger"] = "smaller"  # which scores are good ones
+    window: int = 0  # the most tokens that a predictor sees at once
+    tokens: int = 0  # of text in a document
+    documents: str = ""  # a name for the sample: equal names, equal documents, so that marks are paired
 
 
 class Protocol(typing.Protocol):
@@ -68,6 +71,24 @@ class Protocol(typing.Protocol):
           key: for the protocol's samples, from a stream that training never sees.
         """
         ...
+
+
+@typing.runtime_checkable
+class Checked(typing.Protocol):
+    """A protocol that says before anything is trained what it cannot be applied to."""
+
+    def check(self, world: World, spec: Any, length: int) -> None:
+        """Raises ValueError for a world, an architecture's spec or a trained length that it cannot observe."""
+        ...
+
+
+def readable(protocol: str, spec: Any, length: int, shown: int) -> None:
+    """Refuses to show more tokens than the position scheme is defined at."""
+    limit = spec.scheme.limit(length)
+    if limit is not None and shown > limit:
+        raise ValueError(
+            f"{protocol}: at most the {limit} tokens that {spec.scheme} is defined at can be shown, but {shown} are"
+        )
 
 
 class Reading(NamedTuple):
@@ -184,6 +205,8 @@ def observed(
     weight: Float[np.ndarray, "document"] | None,
     ceiling: Quantity,
     shows: str,
+    sample: Int[np.ndarray, "sample time"],
+    better: typing.Literal["smaller", "larger"] = "smaller",
 ) -> Observation:
     """An observation from numbers per document: the members' and the world's on the sample, and the members' exact."""
     return Observation(
@@ -197,7 +220,16 @@ def observed(
         world=mean(got[-1]),
         shows=shows,
         marks=got[:-1],
+        better=better,
+        window=sample.shape[1],
+        tokens=sample.shape[1],
+        documents=named(sample),
     )
+
+
+def named(sample: Int[np.ndarray, "document time"]) -> str:
+    """Twelve hexadecimal digits that name the tokens of documents, whatever integers hold them."""
+    return hashlib.sha256(np.ascontiguousarray(sample, np.int32).tobytes()).hexdigest()[:12]
 
 
 def at_least(protocol: str, **least: tuple[int | None, int]) -> None:

@@ -5,12 +5,24 @@ greedily, may stay below that ceiling: the likeliest continuation need not begin
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from experiments.observe.base import Observation, Predict, at_least, documents, hard, hull, laws, mean, observed
+from experiments.observe.base import (
+    Observation,
+    Predict,
+    at_least,
+    documents,
+    hard,
+    hull,
+    laws,
+    mean,
+    observed,
+    readable,
+)
 from experiments.observe.generate import continued, likeliest_continuation, most_likely
 from worlds.base import World, functional
 from worlds.quantity import Quantity
@@ -24,15 +36,25 @@ class ExactMatch:
     soft: int
     answer: int
     beam: int
+    unit: str = "fraction"
+
+    def check(self, world: World, spec: Any, length: int) -> None:
+        """As base.Checked."""
+        del world
+        readable("exact_match", spec, length, self.given(length) + self.answer)
+
+    def given(self, length: int) -> int:
+        """Tokens of the prompt, at a trained length."""
+        if length < self.answer:
+            raise ValueError(f"exact_match: answers must fit in the {length} trained tokens, but have {self.answer}")
+        return length - self.answer
 
     def observe(
         self, predict: Predict, world: World, length: int, reached: Quantity, floor: Quantity, key: Key[Array, ""]
     ) -> Observation:
         """As base.Protocol.observe."""
         del reached, floor  # of another unit
-        given = length - self.answer
-        if given < 0:
-            raise ValueError(f"exact_match: answers must fit in the {length} trained tokens, but have {self.answer}")
+        given = self.given(length)
         key_hard, key_soft = jax.random.split(key)
         shown = documents(world, key_hard, self.sequences, length)
         replies = self.replies(predict, world, shown, given)
@@ -43,7 +65,7 @@ class ExactMatch:
         found, bound = likeliest_continuation(world, prompts, given, self.beam)
         ceiling = hull(mean(np.exp(found), weight), mean(np.exp(bound), weight))
         shows = f"the first {given} tokens of sequences of {length}"
-        return observed("exact_match", "fraction", got, due, weight, ceiling, shows)
+        return observed("exact_match", self.unit, got, due, weight, ceiling, shows, shown, "larger")
 
     def replies(
         self, predict: Predict, world: World, prompts: Int[np.ndarray, "sequence time"], given: int

@@ -5,11 +5,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Array, Key
 
-from experiments.observe.base import Observation, Predict, at_least
+from experiments.observe.base import Observation, Predict, at_least, readable
 from experiments.observe.windows import Windows
 from worlds.base import World
 from worlds.quantity import Quantity
@@ -23,6 +24,12 @@ class FixedTarget:
     soft: int
     targets: int
     contexts: tuple[int, ...] | None
+    unit: str = "nats/token"
+
+    def check(self, world: World, spec: Any, length: int) -> None:
+        """As base.Checked."""
+        del world
+        readable("fixed_target", spec, length, max(self.contexts_at(length)) + self.targets)
 
     def observe(
         self, predict: Predict, world: World, length: int, reached: Quantity, floor: Quantity, key: Key[Array, ""]

@@ -5,6 +5,7 @@ It rewards playing safe: who repeats the world's likeliest sequence beats the wo
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,6 +22,7 @@ from experiments.observe.base import (
     laws,
     mean,
     observed,
+    readable,
     soft,
 )
 from experiments.observe.generate import continued, likeliest_continuation
@@ -37,6 +39,16 @@ class FreeRun:
     minus_own: bool
     beam: int
 
+    @property
+    def unit(self) -> str:
+        """Of its score: no loss under the world's law, so it never enters the ledger."""
+        return "divergence of own samples, nats/token" if self.minus_own else "nats/token of own samples"
+
+    def check(self, world: World, spec: Any, length: int) -> None:
+        """As base.Checked."""
+        del world
+        readable("free_run", spec, length, length)
+
     def observe(
         self, predict: Predict, world: World, length: int, reached: Quantity, floor: Quantity, key: Key[Array, ""]
     ) -> Observation:
@@ -50,9 +62,10 @@ class FreeRun:
             due, weight = self.enumerated(predict, world, length), np.ones(1)
         else:
             due, weight = self.judged(world, *drawn(predict, key_soft, self.soft, length), labels=True), None
-        name = "divergence of own samples, nats/token" if self.minus_own else "nats/token of own samples"
         shows = f"nothing: members draw sequences of {length} tokens"
-        return observed("free_run", name, np.concatenate([got, truth]), due, weight, self.ceiling(world, length), shows)
+        marks = np.concatenate([got, truth])
+        ceiling = self.ceiling(world, length)
+        return observed("free_run", self.unit, marks, due, weight, ceiling, shows, theirs[0])
 
     def judged(
         self,

@@ -6,7 +6,7 @@ no ordering beats the truth's. Its score is not one: some corruptions are likeli
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -23,6 +23,7 @@ from experiments.observe.base import (
     laws,
     mean,
     observed,
+    readable,
     shared_out,
 )
 from experiments.observe.windows import minus
@@ -72,22 +73,39 @@ class MinimalPairs:
     sequences: int
     soft: int
     corruption: str
+    unit: str = "fraction"
+
+    def check(self, world: World, spec: Any, length: int) -> None:
+        """As base.Checked."""
+        readable("minimal_pairs", spec, length, length)
+        self.choices(world, length)
+
+    def choices(self, world: World, length: int) -> int:
+        """How many corruptions a sequence has."""
+        found = CORRUPTIONS[self.corruption][1](length, world.vocab_size)
+        if found < 1:
+            raise ValueError(
+                f"minimal_pairs: a sequence must have at least one {self.corruption}, but there is none for {length} "
+                f"tokens out of {world.vocab_size}"
+            )
+        return found
 
     def observe(
         self, predict: Predict, world: World, length: int, reached: Quantity, floor: Quantity, key: Key[Array, ""]
     ) -> Observation:
         """As base.Protocol.observe."""
         del reached, floor  # of another unit
-        if length < 2:
-            raise ValueError(f"minimal_pairs: sequences must have at least 2 tokens, but have {length}")
         key_hard, key_soft = jax.random.split(key)
-        got = self.won(predict, world, self.drawn(world, key_hard, self.sequences, length), labels=False)
+        sample = self.drawn(world, key_hard, self.sequences, length)
+        got = self.won(predict, world, sample, labels=False)
         every = self.enumerated(world, length)
         pairs = self.drawn(world, key_soft, self.soft, length) if every is None else every
         due = self.won(predict, world, pairs, labels=True)
         shows = f"sequences of {length} tokens from the world's start, and their corruption by {self.corruption}"
         ceiling = mean(due[-1], pairs.weight)
-        return observed("minimal_pairs", "fraction", got, due[:-1], pairs.weight, ceiling, shows)
+        both = np.concatenate([sample.real, sample.other], 1)
+        found = observed("minimal_pairs", self.unit, got, due[:-1], pairs.weight, ceiling, shows, both, "larger")
+        return found._replace(window=length)
 
     def won(self, predict: Predict, world: World, pairs: Pairs, labels: bool) -> Float[np.ndarray, "predictor pair"]:
         """Whether the members and, last, the world hold the real one likelier; pairs of equals are left out.
@@ -110,20 +128,19 @@ class MinimalPairs:
     def drawn(self, world: World, key: Key[Array, ""], count: int, length: int) -> Pairs:
         """Independent pairs."""
         key_real, key_choice = jax.random.split(key)
-        corrupt, choices = CORRUPTIONS[self.corruption]
         real = documents(world, key_real, count, length)
-        choice = jax.random.randint(key_choice, (count,), 0, choices(length, world.vocab_size))
-        return Pairs(real, corrupt(real, np.asarray(choice), world.vocab_size))
+        choice = jax.random.randint(key_choice, (count,), 0, self.choices(world, length))
+        return Pairs(real, CORRUPTIONS[self.corruption][0](real, np.asarray(choice), world.vocab_size))
 
     def enumerated(self, world: World, length: int) -> Pairs | None:
         """All pairs with their probabilities; None if they are too many."""
-        corrupt, choices = CORRUPTIONS[self.corruption]
-        count = choices(length, world.vocab_size)
+        count = self.choices(world, length)
         if world.vocab_size**length * count > LIMIT:
             return None
         *_, (words, logs, _) = prefixes(world, length)
         real, choice = words.repeat(count, 0), np.tile(np.arange(count), len(words))
-        return Pairs(real, corrupt(real, choice, world.vocab_size), np.exp(logs).repeat(count) / count)
+        other = CORRUPTIONS[self.corruption][0](real, choice, world.vocab_size)
+        return Pairs(real, other, np.exp(logs).repeat(count) / count)
 
 
 def minimal_pairs(sequences: int, soft: int, corruption: str) -> MinimalPairs:

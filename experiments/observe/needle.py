@@ -8,6 +8,7 @@ the world in place of a reference model.)
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from experiments.observe.base import (
     laws,
     mean,
     observed,
+    readable,
     shared_out,
     split,
 )
@@ -41,6 +43,15 @@ class Needle:
     short: int
     sure: float
     unsure: float
+    unit: str = "nats/token"
+
+    def check(self, world: World, spec: Any, length: int) -> None:
+        """As base.Checked."""
+        readable("needle", spec, length, length)
+        if not isinstance(world, Answers) and length <= self.short:
+            raise ValueError(
+                f"needle: answers come after the near past, {self.short} tokens, but sequences have {length} tokens"
+            )
 
     def observe(
         self, predict: Predict, world: World, length: int, reached: Quantity, floor: Quantity, key: Key[Array, ""]
@@ -57,7 +68,7 @@ class Needle:
         shows = (
             f"sequences of {length} tokens; scored are those that the past determines and its last {self.short} do not"
         )
-        found = observed("needle", "nats/token", got, due, weight, ceiling, shows)
+        found = observed("needle", self.unit, got, due, weight, ceiling, shows, shown.tokens)
         excess = mean(minus(due.mean(0), truth), weight)
         return found._replace(parts=split(found.score, found.expected, ceiling, excess, reached, floor))
 

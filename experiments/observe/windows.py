@@ -7,7 +7,7 @@ O(q) = sum_j position_j E[-log q(x_j | x_1 ... x_{j-1})], where x is a window at
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -27,6 +27,8 @@ from experiments.observe.base import (
     hard,
     hull,
     mean,
+    named,
+    readable,
     soft,
     split,
 )
@@ -55,6 +57,11 @@ class Windows:
         """Of its score."""
         return self.reading.unit
 
+    def check(self, world: World, spec: Any, length: int) -> None:
+        """As base.Checked."""
+        del world
+        readable(self.name, spec, length, self.cut(length).window)
+
     def observe(
         self, predict: Predict, world: World, length: int, reached: Quantity, floor: Quantity, key: Key[Array, ""]
     ) -> Observation:
@@ -66,7 +73,8 @@ class Windows:
         came = marks(self.reading, predict, world, law, cut, shown, labels=False)
         target = expectation(world, law, cut, key_soft, self.soft)
         due = marks(self.reading, predict, world, law, cut, target, labels=True)
-        return self.report(cut, came, due, target.weight, law is not None, reached, floor)
+        found = self.report(cut, came, due, target.weight, law is not None, reached, floor)
+        return found._replace(tokens=cut.stream, documents=named(shown.tokens))
 
     def report(
         self,
@@ -97,8 +105,12 @@ class Windows:
             world=mean(got[-1]),
             parts=split(score, expected, ceiling, excess, reached, floor) if self.reading is NATS else None,
             curve=np.stack(rows) if self.curve else None,
-            shows=f"windows of {cut.window} tokens, without their past or their place",
+            shows=f"sequences of {cut.window} tokens from the world's start"
+            if not any(cut.offsets)
+            else f"windows of {cut.window} tokens, without their past or their place",
             marks=got[:-2],
+            better="smaller" if self.reading.best is np.argmin else "larger",
+            window=cut.window,
         )
 
     def cut(self, length: int) -> "Cut":

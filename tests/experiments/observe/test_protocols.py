@@ -20,7 +20,6 @@ from tests.experiments.observe.test_windows import (
     VOCAB,
     WORDS,
     WORLDS,
-    by_hand,
     everything,
     look_up,
     members,
@@ -154,33 +153,53 @@ def test_needle_is_undefined_where_nothing_is_an_answer():
     assert found.score.kind == found.expected.kind == found.ceiling.kind == found.parts["world"].kind == "undefined"
 
 
-def test_fixed_targets_are_last_tokens_after_several_contexts():
-    table = tables("moving")[:1]
-    found = run(fixed_target(64, 2, targets=1, contexts=[0, 2, 3]), "moving", table)
-    assert found.curve.shape == (3, 3)
-    last = run(PROTOCOLS["last_token"], "moving", table)
-    assert found.curve[1, -1] == found.expected.value == pytest.approx(last.expected.value, abs=1e-12)
-    assert found.curve[0, -1] == found.score.value == last.score.value
-    assert (np.diff(found.curve[2]) < 0).all()  # more context helps the best predictor
-    words, p = everything(WORLDS["moving"], LENGTH)
-    law = np.array([p[words[:, 3] == v].sum() for v in range(VOCAB)])
-    assert found.curve[2, 0] == pytest.approx(-(law * np.log(law)).sum(), abs=1e-12)
+@every_world
+def test_fixed_targets_are_the_same_tokens_after_several_contexts(name):
+    """The last two of four tokens after none and after both others: over all documents, for all nine predictors."""
+    contexts, targets, length = [0, 2], 2, 4
+    words, p = everything(WORLDS[name], length)
+    expected = np.zeros((len(contexts), 9))
+    for row, context in enumerate(contexts):
+        shown = words[:, length - context - targets :]
+        for n, table in enumerate(tables(name)):
+            lost = -np.take_along_axis(look_up(table, shown), shown[..., None], -1)[..., -targets:, 0].mean(-1)
+            expected[row, n] = p @ lost
+    found = run(fixed_target(64, 2, targets, contexts), name)
+    np.testing.assert_allclose(found.targets, expected[-1], atol=1e-12)
+    np.testing.assert_allclose(found.curve[1], expected.mean(1), atol=1e-12)  # of the mean over members
+    alone = run(fixed_target(64, 2, targets, contexts), name, tables(name)[:1])
+    np.testing.assert_allclose(alone.curve[1], expected[:, 0], atol=1e-12)
+    assert (np.diff(alone.curve[2]) <= 1e-12).all()  # more context never hurts the best predictor
+    last = run(fixed_target(64, 2, targets=1), name)
+    whole = run(PROTOCOLS["last_token"], name)
+    np.testing.assert_allclose(last.targets, whole.targets, atol=1e-12)
     assert fixed_target(2, 2, targets=2).contexts_at(10) == (0, 2, 4, 8)
 
 
-def test_calibration_errors_are_those_of_the_bins():
-    """One bin: |accuracy - mean confidence|; the truth's error falls with the sample, a liar's does not."""
-    truth, sharp = tables("mess3")[0], tables("mess3")[0] * 3
-    sharp = sharp - np.log(np.exp(sharp).sum(-1, keepdims=True))
-    found = run(calibration(512, 4, bins=1), "mess3", [truth, sharp])
-    gap = by_hand("accuracy", WORLDS["mess3"], PROTOCOLS["heldout"], sharp)
-    sure = chances("mess3") @ np.exp(sharp).max(-1).mean(-1)
-    assert found.targets[1] == pytest.approx(sure - gap, abs=0.02)
-    assert found.targets[0] < 0.02 < found.targets[1]
-    assert found.ceiling.low == 0 < found.ceiling.value
-    np.testing.assert_allclose(found.curve[2].sum(), 1)
-    fine = run(calibration(512, 4, bins=10), "mess3", [truth, sharp])
-    assert fine.targets[1] >= found.targets[1] - 0.02  # more bins see more
+@every_world
+@pytest.mark.parametrize("bins", [1, 4, 10])
+def test_calibration_errors_are_those_of_the_bins(name, bins):
+    """Every token of every document falls in one bin (l, h] and is right or not: nothing but counting."""
+    words, p = everything(WORLDS[name], LENGTH)
+    expected = []
+    for table in tables(name):
+        gaps = np.zeros(bins)
+        for word, chance in zip(words, p, strict=True):
+            for t, token in enumerate(word):
+                q = np.exp(look_up(table, word[None])[0, t]).round(13)
+                inside = sum(q.max() > edge + 1e-12 for edge in np.arange(1, bins) / bins)
+                gaps[inside] += chance * ((q.argmax() == token and q.max() > 0) - q.max()) / LENGTH
+        expected.append(abs(gaps).sum())
+    found = run(calibration(64, 2, bins), name)
+    np.testing.assert_allclose(found.targets, expected, atol=1e-9)
+    assert found.expected.kind == "exact" and found.ceiling == exact(0.0)
+    assert found.targets[0] == pytest.approx(0, abs=1e-12)  # the truth is calibrated
+    assert found.curve.shape == (3, bins) and found.curve[2].sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_a_calibrated_member_s_interval_holds_zero_although_its_score_is_biased():
+    found = run(calibration(64, 2, 10), "mess3", tables("mess3")[:1])
+    assert found.score.value == found.world.value > 0.01 and found.score.low == 0
 
 
 @pytest.mark.parametrize(
@@ -192,7 +211,7 @@ def test_calibration_errors_are_those_of_the_bins():
         (lambda: needle(2, 2, 1, 0.5, 0.5), "0 <= sure < unsure"),
         (lambda: fixed_target(2, 2, 1, [2, 1]), "contexts must be increasing"),
         (lambda: fixed_target(2, 2, 4).contexts_at(4), "targets must be fewer than the 4 trained tokens"),
-        (lambda: calibration(2, 1, 1), "redraws must be at least 2"),
+        (lambda: calibration(2, 1, 1), "soft must be at least 2"),
         (lambda: free_run(1, 2, False, 1), "sequences must be at least 2"),
     ],
 )
