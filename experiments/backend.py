@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
+from jaxtyping import Int
 
 
 def prepare() -> None:
@@ -59,3 +60,18 @@ def padded(items: Any) -> tuple[Any, int]:
     places = -(-count // jax.device_count()) * jax.device_count()
     index = np.minimum(np.arange(places), count - 1)
     return (items if places == count else jax.tree.map(lambda x: jnp.asarray(x)[index], items)), count
+
+
+def dealt(
+    work: Int[np.ndarray, "item"], devices: int | None = None
+) -> tuple[Int[np.ndarray, "place"], Int[np.ndarray, "item"]]:
+    """Shares out items of unequal work between the devices: (item at each place, place of each item).
+
+    The longest first, to one device after another; the last is repeated until their number is a multiple of the
+    devices. Items of equal work stay in their order.
+    """
+    count, devices = len(work), jax.device_count() if devices is None else devices
+    places = -(-count // devices) * devices
+    ranked = np.argsort(-np.asarray(work), kind="stable")[np.minimum(np.arange(places), count - 1)]
+    place = ranked if len(set(np.asarray(work).tolist())) == 1 else ranked.reshape(-1, devices).T.ravel()
+    return place, np.array([np.flatnonzero(place == item)[0] for item in range(count)])

@@ -5,24 +5,32 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Int, Key
 
-from experiments.backend import padded, spread
+from experiments.backend import dealt, spread
 from experiments.reach import Curve, Numbers, Shape, initial, restarted, train
 from worlds.base import World, cast
 
-Report = Callable[[int, float, float], None]  # (steps done, mean loss, mean excess of the last chunk)
+Report = Callable[[int, float, float], None]
+"""(steps done, mean loss and mean excess of the last chunk, over the members that have not diverged)."""
+
+
+class Watch(NamedTuple):
+    """What is measured of the evaluated weights now and then, and when."""
+
+    steps: list[int]  # steps taken; 0 are the initial weights
+    measure: Callable[[Any], Float[np.ndarray, "member time"]]  # of parameters stacked by member
 
 
 def fit(
     spec: Any,
     shape: Shape,
-    world: World,
+    world: World | list[World],
     numbers: Numbers,
     steps: int,
     weights: Key[Array, "member"],
@@ -30,62 +38,149 @@ def fit(
     *,
     start: Any = None,
     checkpoint: Path | None = None,
+    watch: Watch | None = None,
     report: Report = lambda steps, loss, excess: None,
 ) -> tuple[Any, Curve]:
-    """Trains a member for each key and returns (parameters stacked by member, curve [member, step]).
+    """Trains a member for each key and returns (evaluated parameters stacked by member, their curves [member, step]).
 
-    A stop at any moment loses at most one chunk: with a checkpoint file the same call goes on where it stopped, and
-    ends with the same numbers as an unbroken one.
+    The members may be seeds of one cell, or cells of one shape: then numbers and worlds are their own, and a member
+    whose schedule is over rests while the others go on. A stop at any moment loses at most one chunk: with a
+    checkpoint file the same call goes on where it stopped, and ends with the same numbers as an unbroken one.
 
     Args:
       spec: the network's spec.
       shape: what changes the program.
-      world: the law; cast to float32 here.
-      numbers: the reals of one training, shared by the members.
-      steps: steps to take in all, the length of the schedule.
+      world: the law, or one for each member, alike but for their numbers; cast to float32 here.
+      numbers: the reals of one training, shared by the members, or stacked by member.
+      steps: steps to take in all, the length of the longest schedule.
       weights: a key for each member's initial weights.
       data: a key for each member's data.
       start: parameters stacked by member to start from, instead of fresh ones.
       checkpoint: where to keep the state between chunks; None keeps none.
+      watch: what to measure on the way.
       report: called after each chunk.
     """
-    world = cast(world, jnp.float32)
-    (weights, data), count = padded((weights, data))
-    if start is None:
-        members = _first(spec, shape, world, numbers, weights, data)
-    else:
-        members = _again(shape, numbers, padded(start)[0], data)
-    curve = Curve(*(jnp.zeros((len(data), 0), jnp.float32) for _ in Curve._fields))
+    lengths = np.broadcast_to(np.asarray(numbers.steps, int), len(data))
+    place, back = dealt(lengths)  # where members are, so that the devices share the work
+    shared, own = _divided(world, numbers, place)
+    members, curve = _begin(spec, shape, shared, own, _at(place, (start, weights, data))), _blank(shape, data, watch)
     if checkpoint and checkpoint.exists():
         members, curve = load(checkpoint, (members, curve))
-    while (done := curve.loss.shape[1]) < steps:
-        members, seen = _chunk(spec, shape, world, numbers, members, min(shape.chunk, steps - done))
-        curve = Curve(*(jnp.concatenate(pair, axis=1) for pair in zip(curve, seen, strict=True)))
-        if checkpoint:
-            save(checkpoint, (members, curve))
-        report(curve.loss.shape[1], float(seen.loss[:count].mean()), float(seen.excess[:count].mean()))
-    return jax.tree.map(lambda x: x[:count], (members.params, curve))
+        members, curve = _at(place, members), jax.tree.map(np.asarray, curve)
+    rest = len(set(lengths.tolist())) > 1
+    moments = {s for s in watch.steps if 0 <= s <= steps} if watch else set()
+    ends = {*range(shape.chunk, steps, shape.chunk), steps}
+    for stop in sorted(ends | moments):
+        todo = stop - curve.loss.shape[1]
+        if todo > 0:
+            members, seen = _chunk(spec, shape, rest, shared, own, members, jnp.int32(todo))
+            curve = _longer(curve, seen, back, todo)
+        if watch and stop in moments and todo >= 0:
+            curve = _watched(watch, curve, stop, _kept(back, members.evaluated()))
+        if todo > 0 and stop in ends:
+            if checkpoint:
+                save(checkpoint, (_kept(back, members), curve))
+            report(stop, *_news(curve, lengths, stop - shape.chunk))
+    return _kept(back, members.evaluated()), curve
+
+
+def _divided(world: Any, numbers: Numbers, place: Int[np.ndarray, "place"]) -> tuple[Any, Any]:
+    """(world, numbers) that all members share, and those that are each member's own; None where it is the other."""
+    laws = cast(stacked(world) if isinstance(world, list) else world, jnp.float32)
+    both = (laws, isinstance(world, list)), (numbers, numbers.steps.ndim > 0)
+    return tuple(None if own else x for x, own in both), _at(place, tuple(x if own else None for x, own in both))
+
+
+def _longer(curve: Curve, seen: Curve, back: Int[np.ndarray, "member"], steps: int) -> Curve:
+    """The curve and what a chunk added to it."""
+    pairs = (curve.loss, seen.loss), (curve.excess, seen.excess)
+    loss, excess = (np.concatenate([a, np.asarray(b)[back, :steps]], axis=1) for a, b in pairs)
+    return curve._replace(loss=loss, excess=excess)
+
+
+def _watched(watch: Watch, curve: Curve, steps: int, params: Any) -> Curve:
+    """The curve and what was measured of the weights after `steps` steps, unless a checkpoint knew it."""
+    assert curve.watched is not None and curve.by_position is not None
+    if steps in curve.watched:
+        return curve
+    found = np.asarray(watch.measure(params), np.float32)[:, None]
+    return curve._replace(
+        watched=np.append(curve.watched, np.int32(steps)),
+        by_position=np.concatenate([curve.by_position, found], axis=1),
+    )
+
+
+def _blank(shape: Shape, members: Any, watch: Watch | None) -> Curve:
+    nothing = np.zeros((len(members), 0), np.float32)
+    if watch is None:
+        return Curve(nothing, nothing)
+    return Curve(nothing, nothing, np.zeros(0, np.int32), np.zeros((len(members), 0, shape.length), np.float32))
+
+
+def stacked(trees: list[Any]) -> Any:
+    """Pytrees of one structure as one whose leaves have a leading member axis."""
+    kinds = {str((jax.tree.structure(x), [jnp.shape(leaf) for leaf in jax.tree.leaves(x)])) for x in trees}
+    if len(kinds) != 1:
+        raise ValueError(f"fit: the worlds of a population may differ in their numbers only, but are {sorted(kinds)}")
+    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(x) for x in leaves]), *trees)
+
+
+def diverged(params: Any, curve: Curve, lengths: int | Int[np.ndarray, "member"]) -> dict[int, int]:
+    """The members that left the numbers, and after how many steps: the first loss, or else the end, is not finite."""
+    lost = _lost(curve, np.broadcast_to(lengths, len(curve.loss)))
+    fine = np.all([np.isfinite(x).reshape(len(x), -1).all(1) for x in jax.tree.leaves(params)], axis=0)
+    ends = np.broadcast_to(lengths, len(lost))
+    return {n: int(ends[n] if step < 0 else step) for n, step in enumerate(lost) if step >= 0 or not fine[n]}
+
+
+def _lost(curve: Curve, lengths: Int[np.ndarray, "member"]) -> Int[np.ndarray, "member"]:
+    """The first step of its own at which each member's loss was not finite; -1 where there is none."""
+    steps = np.arange(curve.loss.shape[1])
+    bad = ~np.isfinite(curve.loss) & (steps[None] < lengths[:, None])
+    return np.where(bad.any(1), bad.argmax(1) if len(steps) else 0, -1)
+
+
+def _news(curve: Curve, lengths: Int[np.ndarray, "member"], since: int) -> list[float]:
+    """Mean loss and excess since a step, over the members that have not diverged; nan where all have."""
+    recent = [x[_lost(curve, lengths) < 0, max(0, since) :] for x in (curve.loss, curve.excess)]
+    known = [x[np.isfinite(x)] for x in recent]
+    return [float(x.mean()) if x.size else float("nan") for x in known]
+
+
+def _at(place: Int[np.ndarray, "place"], tree: Any) -> Any:
+    """The members that belong at each place."""
+    return jax.tree.map(lambda x: x if np.array_equal(place, np.arange(len(x))) else x[place], tree)
+
+
+def _kept(back: Int[np.ndarray, "member"], tree: Any) -> Any:
+    """The members in their own order, as arrays that outlive the next step."""
+    return jax.tree.map(lambda x: np.asarray(_plain(x))[back], tree)
+
+
+def _mine(shared: Any, own: Any) -> Any:
+    """A member's world and numbers, its own or everybody's."""
+    return tuple(s if o is None else o for s, o in zip(shared, own, strict=True))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _first(spec, shape, world, numbers, weights, data):
-    def one(shared, keys):
-        return initial(spec, shape, shared[0], shared[1], keys[0], keys[1])
+def _begin(spec, shape, shared, own, given):
+    def one(shared, item):
+        (world, n), (start, weights, data) = _mine(shared, item[0]), item[1]
+        if start is None:
+            return initial(spec, shape, world, n, weights, data)
+        return restarted(shape, world, n, start, data)
 
-    return spread(one)((world, numbers), (weights, data))
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _again(shape, numbers, params, data):
-    nothing = jnp.zeros((0, shape.length), jnp.int32)
-    return spread(lambda n, x: restarted(shape, n, x[0], x[1], nothing))(numbers, (params, data))
+    return spread(one)(shared, (own, given))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 5), donate_argnums=4)
-def _chunk(spec, shape, world, numbers, members, steps):
-    return spread(lambda shared, member: train(spec, shape, steps, shared[0], shared[1], member))(
-        (world, numbers), members
-    )
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=5)
+def _chunk(spec, shape, rest, shared, own, members, todo):
+    def one(shared, item):
+        (world, n), member = _mine(shared[0], item[0]), item[1]
+        steps = jnp.minimum(shared[1], n.steps.astype(jnp.int32) - member.step) if rest else shared[1]
+        return train(spec, shape, world, n, member, steps)
+
+    return spread(one)((shared, todo), (own, members))
 
 
 def save(path: Path, tree: Any) -> None:

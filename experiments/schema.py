@@ -10,7 +10,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from experiments.reach import Reals, Shape
+from experiments.alchemy import Reals, Shape
 
 # The group reach holds the fields of Shape and Reals, and the number of seeds: derived, not restated.
 Reach = dataclasses.make_dataclass(

@@ -7,7 +7,10 @@ import pytest
 from flax import nnx
 
 from experiments import fit, streams
-from experiments.reach import Reals, Shape, corrupt, gradient, initial, kl, numbers, optimiser
+from experiments.alchemy import Reals, Shape, numbers
+from experiments.data import Batch, corrupt
+from experiments.optimisers import factor
+from experiments.reach import gradient, initial, kl
 from models.base import pure
 from worlds import hmm
 from worlds.base import cast, sample_with_law
@@ -119,7 +122,7 @@ def test_training_runs_in_float32_and_learns():
 def step_gradient(shape, reals, tokens, seen, law):
     world, n = cast(WORLD, jnp.float32), numbers(reals)
     member = initial(SPEC, shape, world, n, jax.random.key(0), jax.random.key(1))
-    return gradient(pure(SPEC), shape, n, member.params, tokens, seen, law)
+    return gradient(pure(SPEC), shape, n, member.params, Batch(tokens, law, None), jax.random.key(5), jnp.int32(0))
 
 
 @pytest.fixture
@@ -156,7 +159,7 @@ def test_with_corruption_the_excess_is_still_measured_on_the_clean_past(batch):
 
 def test_corruption_replaces_the_stated_share_by_uniform_tokens():
     tokens = jnp.zeros((200, 500), jnp.int32)
-    changed = (corrupt(jax.random.key(0), tokens, jnp.float32(0.2), 4) != 0).mean()
+    changed = (corrupt(jax.random.key(0), tokens, numbers(Reals(corruption=0.2)), 4) != 0).mean()
     assert abs(changed - 0.2 * 3 / 4) < 4 * np.sqrt(0.15 * 0.85 / 1e5)
 
 
@@ -170,15 +173,23 @@ def test_finite_data_are_the_seeds_own_and_reused():
     assert np.isfinite(curve.loss).all()
 
 
-def test_the_schedule_rises_to_the_rate_and_falls_to_zero():
-    reals = Reals(steps=10, warmup=0.2, rate=0.5, clip=1e9)
-    tx = optimiser(Shape(optimiser="sgd"), numbers(reals))
-    state, rates = tx.init(jnp.zeros(())), []
-    for _ in range(10):
-        update, state = tx.update(jnp.ones(()), state, jnp.zeros(()))
-        rates.append(-float(update))
-    assert np.allclose(rates[:2], [0.25, 0.5])
-    assert np.allclose(rates[2:], [0.5 * 0.5 * (1 + np.cos(np.pi * k / 8)) for k in range(8)], atol=1e-6)
+def test_schedules_follow_their_formulas():
+    """Ten steps, two of them warm-up; wsd falls over the last four; a tenth of the rate is left at the end."""
+
+    def rates(name, final):
+        n = numbers(Reals(steps=10, warmup=0.2, cooldown=0.4, rate=0.5, schedule=name, final=final))
+        return [0.5 * float(factor(n, jnp.int32(step))) for step in range(10)]
+
+    falls = {
+        "constant": [1.0] * 8,
+        "cosine": [0.5 * (1 + np.cos(np.pi * k / 8)) for k in range(8)],
+        "linear": [1 - k / 8 for k in range(8)],
+        "wsd": [1.0] * 4 + [1 - k / 4 for k in range(4)],
+    }
+    for name, fall in falls.items():
+        for final in (0.0, 0.1):
+            expected = [0.25, 0.5] + [0.5 * (final + (1 - final) * x) for x in fall]
+            assert np.allclose(rates(name, final), expected, atol=1e-6), name
 
 
 def test_kl_follows_its_conventions():
@@ -196,7 +207,7 @@ def test_kl_follows_its_conventions():
         (lambda: Shape(sequences=-1), "sequences must be 0 .endless. or more, but is -1"),
         (lambda: Shape(batch=64, micro=7), "micro must divide batch 64 .*, but is 7"),
         (lambda: Reals(rate=0.0), "rate must be positive, but is 0"),
-        (lambda: Reals(corruption=1.0), "corruption must lie in .0, 1., but is 1"),
+        (lambda: Reals(corruption=1.1), "corruption must lie in .0, 1., but is 1.1"),
         (lambda: Reals(warmup=2.0), "warmup must lie in .0, 1., but is 2"),
         (lambda: Reals(steps=0), "steps must be at least 1, but is 0"),
         (lambda: Reals(decay=-1.0), "decay must be at least 0, but is -1"),
