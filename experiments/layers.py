@@ -14,6 +14,7 @@ from experiments import fit
 from experiments import measure as measuring
 from experiments.cell import Cell, law_digest
 from experiments.ledger import Rungs, instantiated, reached
+from experiments.oracle import fits
 from experiments.reach import Curve, numbers
 from experiments.screen import Screen
 from experiments.store import Store, weights_digest
@@ -101,30 +102,9 @@ def train(cell: Cell, work: Path, screen: Screen) -> Trained:
 
 
 def oracle(cell: Cell, trained: Trained, work: Path, screen: Screen) -> Trained | None:
-    """Fits that bound I from above: endless fresh data, the world's law as labels, from the best members' weights."""
-    asked = cell.config["oracle"]
-    if not asked["restarts"]:
-        return None
-    shape = replace(cell.shape, sequences=0)
-    reals = replace(cell.reals, steps=asked["steps"], rate=asked["rate"], decay=0.0, corruption=0.0, softness=1.0)
-    last = np.asarray(trained.curve.excess[:, -min(50, trained.curve.excess.shape[1]) :].mean(axis=1))
-    best = np.resize(np.argsort(np.nan_to_num(last, nan=np.inf)), asked["restarts"])
-    with screen.task(f"oracle fits, {len(best)} restarts", asked["steps"]) as report:
-        keys = members(stream(cell.config["seed"], "oracle"), 0, len(best))
-        return Trained(
-            *fit.fit(
-                cell.spec,
-                shape,
-                cell.world,
-                numbers(reals),
-                asked["steps"],
-                keys,
-                keys,
-                start=jax.tree.map(lambda x: x[best], trained.params),
-                checkpoint=work / "oracle.npz",
-                report=_progress(report),
-            )
-        )
+    """Fits that bound I from above: see `experiments.oracle`."""
+    found = fits(cell, trained.params, trained.curve, work, screen)
+    return None if found is None else Trained(*found)
 
 
 def _progress(report: Callable[[int, str], None]) -> fit.Report:

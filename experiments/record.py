@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from experiments.cell import SCHEMA, Cell, identity
 from experiments.layers import Floor, Trained, zeros
 from experiments.ledger import Rungs, entry, ledger, plain
+from experiments.oracle import summary
 from experiments.show import sentences
 
 
@@ -34,6 +35,7 @@ def record(
         "train_length": length,
         "observation": chosen,
         **ledger(rungs[length]._replace(observed=observed[chosen].score)),
+        "oracle": summary(cell, rungs[length]),
         "perceived": perception(perceived[length]),
         "protocols": {k: protocol(o) for k, o in observed.items()},
         "zeros": {k: entry(q, "value") | {"of": q.of} for k, q in zeros(cell, floors).items()},

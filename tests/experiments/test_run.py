@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from experiments import entry, fit, run
+from experiments import entry, fit, oracle, run
 
 QUIET = ["hydra/job_logging=none", "hydra/hydra_logging=none"]  # handlers would outlive the captured streams
 TINY = [
@@ -80,6 +80,7 @@ def test_a_world_that_one_head_holds_is_found_held(type_in, tmp_path, start):
 
 def test_a_killed_run_ends_with_the_ledger_of_an_unbroken_one(type_in, tmp_path, monkeypatch):
     """It is killed after every checkpoint, and once more before its files are written."""
+    monkeypatch.setattr(oracle, "STRETCH", 2)
     type_in(*TINY, f"hydra.run.dir={tmp_path / 'whole' / 'a'}")
     folder, kills = tmp_path / "broken" / "a", 0
 
@@ -96,14 +97,14 @@ def test_a_killed_run_ends_with_the_ledger_of_an_unbroken_one(type_in, tmp_path,
     for module, name, dying in [(fit, "save", save_once_and_die), (run.folder, "write_all", die)]:
         with monkeypatch.context() as patch:
             patch.setattr(module, name, dying)
-            while kills < (3 if module is fit else 4) and not (folder / "ledger.json").exists():
+            while kills < (5 if module is fit else 6) and not (folder / "ledger.json").exists():
                 try:
                     type_in(*TINY, f"hydra.run.dir={folder}")
                 except Killed:
                     kills += 1
                 if name == "write_all":
                     break
-    assert kills == 4  # two chunks of training, one of the oracle, and the end
+    assert kills == 6  # two chunks of training, two oracle fits and the rest of the better one, and the end
     type_in(*TINY, f"hydra.run.dir={folder}")
     assert numbers(ledger_of(folder)) == numbers(ledger_of(tmp_path / "whole" / "a"))
 
