@@ -13,13 +13,13 @@ import numpy as np
 from flax import struct
 from jax.core import Tracer
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 from worlds.belief import Belief, believe, log_positive, scaled, through
 from worlds.chain import numpy_for, stationary
 from worlds.entropy import entropy_rate
 from worlds.quantity import Quantity
-from worlds.scoring import scored
+from worlds.scoring import drawn, scored
 
 
 @struct.dataclass
@@ -50,6 +50,12 @@ class HMM:
     def log_conditionals(self, tokens: Int[Array, "time"]) -> Float[Array, "time vocab"]:
         """As the filter of `log_next` and `advance`, in a faster form (`worlds.scoring`)."""
         return scored(self, tokens)
+
+    def sample_with_law(
+        self, key: Key[Array, ""], length: int
+    ) -> tuple[Int[Array, "time"], Float[Array, "time vocab"]]:
+        """As the filter draws from the same key, in a faster form (`worlds.scoring`)."""
+        return drawn(self, key, length)
 
     def entropy_rate(self) -> Quantity:
         """Closed form where there is one, else a certified interval (`worlds.entropy`)."""

@@ -1,5 +1,6 @@
 """Finite-state worlds against independent definitions: literal operators, sums over hidden paths, closed forms."""
 
+import functools
 import itertools
 import math
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from worlds import automata, base, belief, chain, generalised, hmm, scoring
+from worlds import automata, base, belief, chain, generalised, grouped, hmm, scoring
 
 REFERENCE, SINGLE, EXACT = 1e-9, 1e-5, 1e-12
 E = math.e
@@ -181,15 +182,69 @@ def test_no_hypothesis_is_ever_lost():
     np.testing.assert_allclose(logs[:, 1], expected, rtol=0, atol=1e-9)  # 10,000 steps of rounding at 1e-13 each
 
 
-@pytest.mark.parametrize("form", [scoring.checked, scoring.scanned])
+FORMS = {form.__name__: functools.partial(scoring.checked, form) for form in (scoring.linear, scoring.scanned)}
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", ["golden_mean", "mess3", "tom_quantum, unsharp", "post_quantum"])
 def test_every_form_of_scoring_is_the_filter(form, name):
     world = CASES[name][0]
     tokens = np.array(list(itertools.product(range(world.vocab_size), repeat=5)), np.int32)
     for numbers, tolerance in ((world, EXACT), (base.cast(world, jnp.float32), SINGLE)):
-        found = jax.jit(jax.vmap(form, (None, 0)))(numbers, tokens)
+        found = jax.jit(jax.vmap(FORMS[form], (None, 0)))(numbers, tokens)
         np.testing.assert_allclose(found, filtered(numbers, tokens), rtol=0, atol=tolerance)
         assert found.dtype == numbers.initial.dtype
+
+
+@pytest.mark.parametrize("form", [scoring.linear, scoring.scanned])
+def test_no_quick_form_trusts_itself_where_operators_have_signs(form):
+    """Rounding, which differs between machines, cannot tell a cancelled zero: only the filter has a rule for it."""
+    word = jnp.array([0, 1, 2, 0, 1])
+    assert jax.jit(form)(generalised.post_quantum(2, 0.5), word)[1]
+    assert not jax.jit(form)(hmm.mess3(0.15, 0.6), word)[1]
+
+
+LARGE = hmm.random_hmm(20, 3, 0.5, seed=0)
+SAYS, MOVES = np.random.default_rng(1).dirichlet(np.ones(3), 20).T, np.asarray(LARGE.transition).sum(0)
+FACTORS = {  # large worlds: without a common factor, with one before or after what is said, and with all but one
+    "none": LARGE,
+    "speak, move": LARGE.replace(transition=jnp.asarray(SAYS[:, :, None] * MOVES)),
+    "move, speak": LARGE.replace(transition=jnp.asarray(MOVES * SAYS[:, None, :])),
+    "nearly": LARGE.replace(transition=jnp.asarray(SAYS[:, :, None] * MOVES * (1 + 1e-6 * np.eye(20)[:3, :, None]))),
+}
+
+
+@pytest.mark.parametrize("name", FACTORS)
+@pytest.mark.parametrize("skewed", [False, True])
+def test_many_sequences_of_a_large_world_at_once_are_scored_as_by_the_filter(name, skewed):
+    """In groups by token, whose room is for even tokens: skewed ones need several rounds."""
+    world = FACTORS[name]
+    tokens = np.random.default_rng(2).choice(3, (10, 6), p=[0.98, 0.01, 0.01] if skewed else None).astype(np.int32)
+    found = scored(world, tokens)
+    np.testing.assert_allclose(found, filtered(world, tokens), rtol=0, atol=EXACT)
+    np.testing.assert_allclose(found[3], jax.jit(base.log_conditionals)(world, tokens[3]), rtol=0, atol=EXACT)
+
+
+@pytest.mark.parametrize("counts", [(40, 0, 0), (38, 1, 1), (0, 13, 27), (14, 13, 13)])
+def test_groups_take_every_row_through_the_operator_of_its_token(counts):
+    random = np.random.default_rng(0)
+    tokens = random.permutation(np.repeat(np.arange(3, dtype=np.int32), counts))
+    rows, moves = random.random((40, 16)), random.random((3, 16, 5))
+    found = jax.jit(jax.vmap(grouped.moved, (0, 0, None)))(rows, tokens, moves)
+    np.testing.assert_allclose(found, np.einsum("rs,rst->rt", rows, moves[tokens]), rtol=1e-14, atol=0)
+    each = jax.vmap(jax.vmap(grouped.moved, (0, 0, None)), (0, None, 0))  # worlds mapped too: no groups, the same rows
+    both = jax.jit(each)(np.stack([rows, 2 * rows]), tokens, np.stack([moves, moves / 2]))
+    np.testing.assert_allclose(both, np.stack([found, found]), rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("name", ["mess3", "post_quantum", "large"])
+def test_draws_are_those_of_the_filter_from_the_same_keys(name):
+    world = LARGE if name == "large" else CASES[name][0]
+    keys = jax.random.split(jax.random.key(3), 16)
+    tokens, laws = jax.jit(jax.vmap(lambda key: base.sample_with_law(world, key, 12)))(keys)
+    expected, filter_laws = jax.jit(jax.vmap(lambda key: base.drawn(world, key, 12)))(keys)
+    np.testing.assert_array_equal(tokens, expected)
+    np.testing.assert_allclose(laws, filter_laws, rtol=0, atol=EXACT)
 
 
 def test_plain_numbers_know_when_they_lose_something():
@@ -203,11 +258,11 @@ def test_plain_numbers_know_when_they_lose_something():
     plain, unsafe = scoring.linear(world, tokens)
     assert unsafe
     assert plain[-2, 2] == -jnp.inf  # what a filter in plain numbers says
-    for form in (scoring.checked, scoring.scanned, base.filtered):
+    for form in (*FORMS.values(), base.filtered):
         found = jax.jit(form)(world, tokens)
         assert jnp.isfinite(found[-2, 2])
         assert float(found[-1, 2]) == pytest.approx(math.log(0.5), abs=1e-11)
-    mapped = jax.jit(jax.vmap(scoring.checked, (None, 0)))(world, jnp.stack([ones, tokens]))
+    mapped = scored(world, jnp.stack([ones, tokens]))
     np.testing.assert_allclose(mapped[1], base.filtered(world, tokens), rtol=0, atol=1e-11)
 
 
