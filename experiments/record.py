@@ -46,10 +46,11 @@ def record(
 
 def protocol(seen: Any) -> dict[str, Any]:
     """An observation as plain numbers."""
+    plainly = {k: getattr(seen, k) for k in ("name", "unit", "better", "shows", "window", "tokens", "documents")}
     quantities = {k: entry(getattr(seen, k), "value") for k in ("score", "expected", "ceiling", "world")}
     parts = None if seen.parts is None else {k: entry(q, "value") for k, q in seen.parts.items()}
     members = {k: [plain(x) for x in getattr(seen, k)] for k in ("scores", "targets")}
-    return {"unit": seen.unit, "shows": seen.shows, **quantities, "parts": parts, **members}
+    return {**plainly, **quantities, "parts": parts, **members}
 
 
 def perception(found: Any) -> dict[str, Any]:
@@ -69,7 +70,25 @@ def curves(
         arrays[f"floor/{length}"] = floor.curve
         if rungs[length].members:
             arrays[f"excess/{length}"] = np.stack([m.by_position() for m in rungs[length].members])
-    return arrays | {f"observe/{k}": np.asarray(o.curve) for k, o in observed.items() if o.curve is not None}
+            arrays |= sequences(length, rungs[length])
+    kept = {"observe": "curve", "marks": "marks", "fair": "fair"}  # the last two by member and document
+    found = {f"{group}/{k}": getattr(o, field) for group, field in kept.items() for k, o in observed.items()}
+    return arrays | {k: np.asarray(array) for k, array in found.items() if array is not None}
+
+
+def sequences(length: int, rungs: Rungs) -> dict[str, np.ndarray]:
+    """KL and its control variate by sequence [member, sequence], so that runs can be compared in pairs; nats per token.
+
+    Runs of one seed, world and length are measured on the same sequences. Nothing where the prefixes are enumerated.
+    """
+    if rungs.members[0].functional.exact:
+        return {}
+    position = np.asarray(rungs.members[0].functional.position)
+    parts = {
+        "excess": [m.excess @ position for m in rungs.members],
+        "control": [m.control @ position for m in rungs.members],
+    }
+    return {f"sequences/{name}/{length}": np.stack(rows) for name, rows in parts.items()}
 
 
 def _plain(x: Any) -> Any:

@@ -43,6 +43,7 @@ class Observation(NamedTuple):
     curve: Float[np.ndarray, "row point"] | None = None  # rows: score, expected, ceiling; points: see the protocol
     shows: str = ""  # what the predictor gets to see, in words
     marks: Float[np.ndarray, "member document"] | None = None  # the score of each independent document
+    fair: Float[np.ndarray, "member other"] | None = None  # the same behind `expected`; None where that is exact
     better: typing.Literal["smaller", "larger"] = "smaller"  # which scores are good ones
     window: int = 0  # the most tokens that a predictor sees at once
     tokens: int = 0  # of text in a document
@@ -220,6 +221,7 @@ def observed(
         world=mean(got[-1]),
         shows=shows,
         marks=got[:-1],
+        fair=due if weight is None else None,
         better=better,
         window=sample.shape[1],
         tokens=sample.shape[1],

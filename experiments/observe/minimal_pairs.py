@@ -1,7 +1,8 @@
 """Minimal pairs: of a sequence and its corruption, the member should hold the real one likelier.
 
 The corruption is symmetric, c(x'|x) = c(x|x'), so x is the real one of {x, x'} with chance p(x) / (p(x) + p(x')), and
-no ordering beats the truth's. Its score is not one: some corruptions are likelier than what they corrupt.
+no ordering beats the truth's. Its score is not one: some corruptions are likelier than what they corrupt. `stamp` is
+not symmetric: it shows what biased pairs do, which whoever counts stamps wins without any knowledge of the past.
 """
 
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from experiments.observe.base import (
 )
 from experiments.observe.windows import minus
 from worlds.base import LIMIT, World, prefixes
-from worlds.quantity import Quantity
+from worlds.quantity import Quantity, exact
 
 TIE = 1e-9  # nats: differences of log probabilities below this are rounding, and count one half
 
@@ -60,10 +61,19 @@ def substitute(tokens: Int[np.ndarray, "sequence time"], choice: Int[np.ndarray,
     return corrupted
 
 
+def stamp(tokens: Int[np.ndarray, "sequence time"], choice: Int[np.ndarray, "sequence"], vocab: int) -> np.ndarray:
+    """Replaces one token by the last of the vocabulary: one way only, so that the stamp gives the corruption away."""
+    row, corrupted = np.arange(len(tokens)), tokens.copy()
+    corrupted[row, choice] = vocab - 1
+    return corrupted
+
+
 CORRUPTIONS: dict[str, tuple[Corrupt, Callable[[int, int], int]]] = {  # and how many choices there are
     "swap": (swap, lambda length, vocab: length - 1),
     "substitute": (substitute, lambda length, vocab: length * (vocab - 1)),
+    "stamp": (stamp, lambda length, vocab: length if vocab > 1 else 0),
 }
+ONE_WAY = ("stamp",)  # c(x|x') = 0: the real one is the one with fewer stamps, for certain
 
 
 @dataclass(frozen=True)
@@ -102,7 +112,7 @@ class MinimalPairs:
         pairs = self.drawn(world, key_soft, self.soft, length) if every is None else every
         due = self.won(predict, world, pairs, labels=True)
         shows = f"sequences of {length} tokens from the world's start, and their corruption by {self.corruption}"
-        ceiling = mean(due[-1], pairs.weight)
+        ceiling = exact(1.0) if self.corruption in ONE_WAY else mean(due[-1], pairs.weight)
         both = np.concatenate([sample.real, sample.other], 1)
         found = observed("minimal_pairs", self.unit, got, due[:-1], pairs.weight, ceiling, shows, both, "larger")
         return found._replace(window=length)
@@ -115,7 +125,7 @@ class MinimalPairs:
         margins = minus(self.totals(predict, world, pairs.real), self.totals(predict, world, pairs.other))
         wins = np.where(np.abs(margins) < TIE, 0.5, margins > 0)
         if labels:
-            real = scipy.special.expit(margins[-1])  # p(x) / (p(x) + p(x'))
+            real = 1.0 if self.corruption in ONE_WAY else scipy.special.expit(margins[-1])  # p(x) / (p(x) + p(x'))
             wins = wins * real + (1 - wins) * (1 - real)
         counted = (pairs.real != pairs.other).any(-1).astype(float)
         return shared_out(wins * counted, counted, pairs.weight)
@@ -151,7 +161,8 @@ def minimal_pairs(sequences: int, soft: int, corruption: str) -> MinimalPairs:
     Args:
       sequences: pairs, at least 2.
       soft: independent pairs behind the exact target, where they cannot be enumerated; at least 2.
-      corruption: "swap" two neighbours at a random place, or "substitute" a random token by another.
+      corruption: "swap" two neighbours at a random place, "substitute" a random token by another, or "stamp" a random
+        place with the last token of the vocabulary.
     """
     at_least("minimal_pairs", sequences=(sequences, 2), soft=(soft, 2))
     if corruption not in CORRUPTIONS:

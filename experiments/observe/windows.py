@@ -109,6 +109,7 @@ class Windows:
             if not any(cut.offsets)
             else f"windows of {cut.window} tokens, without their past or their place",
             marks=got[:-2],
+            fair=fair[:-2] if weight is None else None,
             better="smaller" if self.reading.best is np.argmin else "larger",
             window=cut.window,
         )
