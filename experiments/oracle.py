@@ -24,7 +24,7 @@ from experiments import measure as measuring
 from experiments.backend import spread
 from experiments.cell import Cell
 from experiments.ledger import Rungs, plain
-from experiments.reach import Curve, kl, numbers
+from experiments.reach import Curve, Reals, Shape, kl, numbers
 from experiments.screen import Screen
 from experiments.streams import members, stream
 from models.base import pure
@@ -81,11 +81,10 @@ def summary(cell: Cell, rungs: Rungs) -> dict[str, Any]:
 
 
 def _endless(cell: Cell, params: Any, order: np.ndarray, work: Path, screen: Screen) -> tuple[Any, Curve]:
-    """Ordinary training, but from the best members, on endless data with the world's law as labels."""
-    asked = cell.config["oracle"]
-    shape = dataclasses.replace(cell.shape, sequences=0)
-    free = {"decay": 0.0, "corruption": 0.0, "softness": 1.0}
-    reals = dataclasses.replace(cell.reals, steps=asked["steps"], rate=asked["rate"], **free)
+    """Training from the best members on endless data, the world's law as labels, whatever the cell's own is like."""
+    asked, own = cell.config["oracle"], cell.shape
+    shape = Shape(batch=own.batch, length=own.length, chunk=own.chunk, micro=own.micro)
+    reals = Reals(steps=asked["steps"], rate=asked["rate"], softness=1.0)
     best = np.resize(order, asked["restarts"])
     with screen.task(f"oracle fits, {len(best)} restarts", asked["steps"]) as report:
         keys = members(stream(cell.config["seed"], "oracle"), 0, len(best))

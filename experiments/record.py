@@ -65,7 +65,7 @@ def curves(
     """Arrays by name: per step [member, step] and per position [.., time], nats per token."""
     arrays = {f"train/{k}": np.asarray(x) for k, x in trained.curve._asdict().items()}
     if oracles is not None:
-        arrays |= {f"oracle/{k}": np.asarray(x) for k, x in oracles.curve._asdict().items()}
+        arrays |= {f"oracle/{k}": np.asarray(getattr(oracles.curve, k)) for k in ("loss", "excess")}
     for length, floor in floors.items():
         arrays[f"floor/{length}"] = floor.curve
         if rungs[length].members:
