@@ -2,18 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from experiments import blind as single
 from experiments import fit
 from experiments import measure as measuring
 from experiments.cell import Cell, law_digest
+from experiments.data import dataset
 from experiments.ledger import Rungs, instantiated, reached
+from experiments.observe.leaky import Informed
 from experiments.oracle import fits
 from experiments.reach import Curve, numbers
 from experiments.screen import Screen
@@ -22,7 +26,7 @@ from experiments.streams import members, stream
 from models.base import pure
 from models.containment import contained
 from models.perception.base import Perceived
-from worlds.base import Functional, HasEntropyRate, entropy, estimate, functional
+from worlds.base import Functional, HasEntropyRate, cast, entropy, estimate, functional
 from worlds.quantity import Quantity
 
 
@@ -192,11 +196,28 @@ def observe(
     key, seen = stream(cell.config["seed"], "observe"), {}
     with screen.task("observing", len(cell.protocols)) as report:
         for done, (label, protocol) in enumerate(cell.protocols.items(), 1):
-            seen[label] = protocol.observe(
+            told = protocol.informed(own(cell)) if isinstance(protocol, Informed) else protocol
+            seen[label] = told.observe(
                 predict, cell.world, length, absolute, replace(floor, of=""), jax.random.fold_in(key, done)
             )
             report(done, label)
     return seen
+
+
+def own(cell: Cell) -> Int[np.ndarray, "member sequence time"]:
+    """Each member's own sequences: its pool, or what it was trained on where there is none; drawn as training does."""
+    keys = jax.vmap(jax.random.split)(members(stream(cell.config["seed"], "train"), 0, cell.seeds))[:, 0]
+    drawn = jax.jit(jax.vmap(partial(dataset, cast(cell.world, jnp.float32), cell.shape)))(keys)
+    return np.asarray(drawn)[:, : cell.shape.pool or None, : cell.shape.length]
+
+
+def blind(cell: Cell, floors: dict[int, Floor]) -> Quantity:
+    """What the judged protocol reports, on the same sample, of the reader of single tokens."""
+    floor, label = floors[cell.shape.length], cell.config["judged"] or cell.config["ledger"]
+    law, place = single.said(floor.functional, floor.truth), list(cell.protocols).index(label) + 1
+    key = jax.random.fold_in(stream(cell.config["seed"], "observe"), place)
+    loss = replace(floor.loss, of="")
+    return cell.protocols[label].observe(single.reader(law), cell.world, cell.shape.length, loss, loss, key).score
 
 
 def zeros(cell: Cell, floors: dict[int, Floor]) -> dict[str, Quantity]:
@@ -204,6 +225,7 @@ def zeros(cell: Cell, floors: dict[int, Floor]) -> dict[str, Quantity]:
     floor = floors[cell.shape.length]
     at_end = estimate(entropy(jnp.asarray(floor.truth[:, -1])), floor.functional)
     known = {"floor": floor.loss, "bayes_floor": replace(at_end, of="the last position of the trained length")}
+    known["order_0"] = single.order_0(floor.functional, floor.truth)
     if isinstance(cell.world, HasEntropyRate):
         known["entropy_rate"] = replace(cell.world.entropy_rate(), of="the rate, from an endless past")
     return known

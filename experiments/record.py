@@ -7,7 +7,8 @@ import numpy as np
 from hydra.core.hydra_config import HydraConfig
 
 from experiments.cell import SCHEMA, Cell, identity
-from experiments.layers import Floor, Trained, zeros
+from experiments.diagnose import diagnose
+from experiments.layers import Floor, Trained, blind, zeros
 from experiments.ledger import Rungs, entry, ledger, plain
 from experiments.oracle import summary
 from experiments.show import sentences
@@ -34,6 +35,9 @@ def record(
         "length": length,
         "train_length": length,
         "observation": chosen,
+        "judged": cell.config["judged"] or chosen,
+        "diagnose": cell.config["diagnose"],
+        "planted": cell.config["planted"],
         **ledger(rungs[length]._replace(observed=observed[chosen].score)),
         "oracle": summary(cell, rungs[length]),
         "perceived": perception(perceived[length]),
@@ -41,7 +45,11 @@ def record(
         "zeros": {k: entry(q, "value") | {"of": q.of} for k, q in zeros(cell, floors).items()},
         "lengths": {str(n): ledger(r) for n, r in rungs.items()},
     }
-    return whole | {"sentences": sentences(whole)}
+    seen = whole["protocols"][whole["judged"]]
+    if seen["unit"] != whole["unit"]:
+        seen["blind"] = entry(blind(cell, floors), "value")
+    found = diagnose(whole, list(HydraConfig.get().overrides.task))
+    return whole | {"sentences": sentences(whole), "diagnosis": found}
 
 
 def protocol(seen: Any) -> dict[str, Any]:

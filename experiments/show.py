@@ -5,6 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from experiments import diagnose
 from experiments.ledger import GAPS, number
 
 NAMES = {
@@ -48,6 +49,7 @@ def show(ledger: dict[str, Any], console: Console) -> None:
         console.print(f"[bold]{gap}[/bold]  {ledger['sentences'][gap]}", highlight=False)
     console.print(_lengths(ledger))
     console.print(_protocols(ledger))
+    diagnose.show(ledger["diagnosis"], console)
 
 
 def _lengths(ledger: dict[str, Any]) -> Table:

@@ -207,7 +207,7 @@ def test_a_calibrated_member_s_interval_holds_zero_although_its_score_is_biased(
     [
         (lambda: exact_match(2, 2, 0, 1), "answer must be at least 1, but is 0"),
         (lambda: run(exact_match(2, 2, 5, 1), "mess3"), "answers must fit in the 4 trained tokens, but have 5"),
-        (lambda: minimal_pairs(2, 2, "shuffle"), "corruption must be one of swap, substitute, but is 'shuffle'"),
+        (lambda: minimal_pairs(2, 2, "shuffle"), "corruption must be one of swap, substitute, stamp, but is 'shuffle'"),
         (lambda: needle(2, 2, 1, 0.5, 0.5), "0 <= sure < unsure"),
         (lambda: fixed_target(2, 2, 1, [2, 1]), "contexts must be increasing"),
         (lambda: fixed_target(2, 2, 4).contexts_at(4), "targets must be fewer than the 4 trained tokens"),
