@@ -131,7 +131,7 @@ class Decay:
             return base.filtered(self, tokens)
         maps = self._maps()
         heads = [lagged.reads(k, self.horizon, self.early, maps[h], tokens) for h, k in enumerate(self.kernels)]
-        total = jnp.einsum("h,htv->tv", self.weights, jnp.stack(heads))
+        total = sum((weight * head for weight, head in zip(self.weights, heads, strict=True)), jnp.zeros_like(heads[0]))
         return jnp.log(total) if self.readout == "mixture" else self._with_noise(jax.nn.log_softmax(total))
 
     def entropy_rate(self) -> Quantity:

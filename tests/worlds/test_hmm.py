@@ -232,7 +232,7 @@ def test_groups_take_every_row_through_the_operator_of_its_token(counts):
     rows, moves = random.random((40, 16)), random.random((3, 16, 5))
     found = jax.jit(jax.vmap(grouped.moved, (0, 0, None)))(rows, tokens, moves)
     np.testing.assert_allclose(found, np.einsum("rs,rst->rt", rows, moves[tokens]), rtol=1e-14, atol=0)
-    each = jax.vmap(jax.vmap(grouped.moved, (0, 0, None)), (0, None, 0))  # worlds mapped too: no groups, the same rows
+    each = jax.vmap(jax.vmap(grouped.moved, (0, 0, None)), (0, None, 0))  # worlds mapped too
     both = jax.jit(each)(np.stack([rows, 2 * rows]), tokens, np.stack([moves, moves / 2]))
     np.testing.assert_allclose(both, np.stack([found, found]), rtol=1e-14, atol=0)
 
