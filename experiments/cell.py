@@ -11,8 +11,9 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from experiments.alchemy import Reals, Shape
 from experiments.observe.base import Checked
-from experiments.reach import Reals, Shape
+from experiments.reach import check
 from experiments.solve import solved
 from worlds.base import World
 
@@ -54,6 +55,7 @@ def build(cfg: DictConfig) -> Cell:
         shape, reals = _part(Shape, config["reach"]), _part(Reals, config["reach"])
         spec = made(cfg.instantiation)(vocab=world.vocab_size, length=shape.length, scheme=scheme)
         protocols = made(cfg.observe)
+        check(spec, reals, world.vocab_size)
         _check(config, protocols)
         for protocol in protocols.values():
             if isinstance(protocol, Checked):

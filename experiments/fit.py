@@ -65,8 +65,9 @@ def fit(
     shared, own = _divided(world, numbers, place)
     members, curve = _begin(spec, shape, shared, own, _at(place, (start, weights, data))), _blank(shape, data, watch)
     if checkpoint and checkpoint.exists():
-        members, curve = load(checkpoint, (members, curve))
-        members, curve = _at(place, members), jax.tree.map(np.asarray, curve)
+        kept, curve = load(checkpoint, (members, curve))
+        members = jax.tree.map(lambda x, now: jax.device_put(x, now.sharding), _at(place, kept), members)
+        curve = jax.tree.map(np.asarray, curve)
     rest = len(set(lengths.tolist())) > 1
     moments = {s for s in watch.steps if 0 <= s <= steps} if watch else set()
     ends = {*range(shape.chunk, steps, shape.chunk), steps}

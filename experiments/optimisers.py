@@ -50,7 +50,9 @@ def muon(n: Numbers) -> optax.GradientTransformation:
     Adam's usual size, 0.2 sqrt(max(rows, columns)) (Liu et al. 2025, arXiv:2502.16982).
     """
     coefficients: Any = tuple(np.float32(x) for x in (3.4445, -4.7750, 2.0315))  # optax's, kept from becoming float64
-    matrices = optax.chain(optax.contrib.scale_by_muon(coefficients, beta=n.momentum), optax.stateless(_usual_size))
+    whole = lambda updates: jax.tree.map(lambda _: optax.contrib.MuonDimensionNumbers(), updates)  # noqa: E731
+    orthogonal = optax.contrib.scale_by_muon(coefficients, beta=n.momentum, weight_dimension_numbers=whole)
+    matrices = optax.chain(orthogonal, optax.stateless(_usual_size))
     rest = optax.scale_by_adam(b1=n.momentum, b2=n.beta2)
     return optax.partition(
         {"matrix": matrices, "rest": rest},

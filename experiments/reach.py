@@ -52,6 +52,14 @@ class Curve(NamedTuple):
     by_position: Float[np.ndarray, "member moment time"] | None = None  # their excess then, over sequences held out
 
 
+def check(spec: Any, reals: Reals, vocab: int) -> None:
+    """Refuses what the network or the world has no room for."""
+    if reals.dropout and not pure(spec).drops:
+        raise ValueError(f"reach: dropout needs a network whose call takes `drop`, but {spec} has none")
+    if reals.channel is not None and len(reals.channel) != vocab:
+        raise ValueError(f"reach: channel must have a row for each of {vocab} tokens, but has {len(reals.channel)}")
+
+
 def initial(spec: Any, shape: Shape, world: World, n: Numbers, weights: Key[Array, ""], data: Key[Array, ""]) -> Member:
     """A member before its first step: fresh weights and, where the data are finite, its own n sequences."""
     params = jax.tree.map(lambda x: x * n.scale.astype(x.dtype) if x.ndim > 1 else x, pure(spec).init(weights))

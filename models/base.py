@@ -1,5 +1,6 @@
 """Predictors, and Flax architectures as pure functions, so that JAX may map and scan them."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -10,16 +11,21 @@ from jaxtyping import Array, Float, Int
 Predictor = Callable[[Int[Array, "time"]], Float[Array, "time vocab"]]
 """tokens [time] -> log probabilities [time, vocab], nats; row t is what it says of token t from the tokens before t."""
 
+Drop = Callable[[int, Array], Array]
+"""(number of a component, what it adds to the stream) -> the same with some features dropped. It holds no state."""
+
 
 class Network(NamedTuple):
     """init: key -> params.   apply: (params, tokens [time]) -> log probabilities [time, vocab].
 
     residual: (params, tokens [time]) -> residual stream [time, width]; None for a module that is not `Streaming`.
+    drops: whether `apply` takes a third argument, how to drop features, because the module's call does.
     """
 
     init: Callable[[Any], Any]
-    apply: Callable[[Any, Any], Any]
+    apply: Callable[..., Any]
     residual: Callable[[Any, Any], Any] | None
+    drops: bool
 
 
 @runtime_checkable
@@ -43,8 +49,9 @@ def pure(build: Callable[[nnx.Rngs], nnx.Module]) -> Network:
 
     return Network(
         init=lambda key: nnx.state(build(nnx.Rngs(key)), nnx.Param),
-        apply=lambda params, tokens: module(params)(tokens),
+        apply=lambda params, tokens, *drop: module(params)(tokens, *drop),
         residual=(lambda params, tokens: module(params).residual(tokens)) if isinstance(abstract, Streaming) else None,
+        drops="drop" in inspect.signature(type(abstract).__call__).parameters,
     )
 
 

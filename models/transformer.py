@@ -15,6 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from models import components, constructed
+from models.base import Drop
 from models.components import FEED_FORWARDS, MIXERS, NORMS, READOUTS
 from models.position.base import Position, Scheme, Size, one_of, small
 from models.precision import float_type
@@ -99,6 +100,12 @@ class Transformer:
         return Decoder(self, rngs)
 
 
+def _whole(component: int, x: Array) -> Array:
+    """Drops nothing."""
+    del component
+    return x
+
+
 class Decoder(nnx.Module):
     """The module of `Transformer`."""
 
@@ -114,12 +121,15 @@ class Decoder(nnx.Module):
         self.norm = components.norm(spec, rngs)
         self.readout = READOUTS[spec.readout](spec, linear, rngs)
 
-    def __call__(self, tokens: Int[Array, "time"]) -> Float[Array, "time vocab"]:
+    def __call__(self, tokens: Int[Array, "time"], drop: Drop = _whole) -> Float[Array, "time vocab"]:
         """Log probabilities of each token from those before it."""
-        return self.readout(self.norm(self.residual(tokens)))
+        return self.readout(self.norm(self.residual(tokens, drop)))
 
-    def residual(self, tokens: Int[Array, "time"]) -> Float[Array, "time width"]:
-        """The stream after the last block, before its norm and the read-out: all that is known of tokens before t."""
+    def residual(self, tokens: Int[Array, "time"], drop: Drop = _whole) -> Float[Array, "time width"]:
+        """The stream after the last block, before its norm and the read-out: all that is known of tokens before t.
+
+        In training, `drop` acts on all that enters the stream, embeddings too (Vaswani et al. 2017, 5.4).
+        """
         spec = self.spec
         limit = spec.scheme.limit(spec.length)
         if limit is not None and len(tokens) > limit:
@@ -129,8 +139,9 @@ class Decoder(nnx.Module):
         stream = self._embedded(inputs)
         if self.embedding is not None:
             stream = stream + self.embedding(where).astype(spec.dtype)
-        for block in self.blocks:
-            stream = block(stream, where)
+        stream = drop(0, stream)
+        for n, block in enumerate(self.blocks):
+            stream = block(stream, where, lambda i, x, n=n: drop(1 + 2 * n + i, x))
         return stream
 
     def _embedded(self, inputs: Int[Array, "time"]) -> Float[Array, "time width"]:
@@ -147,10 +158,12 @@ class _Block(nnx.Module):
         named = MIXERS[spec.mixer](spec, position, linear, rngs), FEED_FORWARDS[spec.feed_forward](spec, linear)
         self.parts = nnx.List([_Part(components.norm(spec, rngs), part) for part in named if part is not None])
 
-    def __call__(self, stream: Float[Array, "time width"], where: Float[Array, "time"]) -> Float[Array, "time width"]:
+    def __call__(
+        self, stream: Float[Array, "time width"], where: Float[Array, "time"], drop: Drop
+    ) -> Float[Array, "time width"]:
         stream = stream if self.short is None else self.short(stream)
-        for part in self.parts:
-            stream = stream + part.component(part.norm(stream), where)
+        for n, part in enumerate(self.parts):
+            stream = stream + drop(n, part.component(part.norm(stream), where))
         return stream
 
 

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from experiments import fit, streams
 from experiments.alchemy import Reals, Shape, numbers
@@ -12,33 +11,10 @@ from experiments.data import Batch, corrupt
 from experiments.optimisers import factor
 from experiments.reach import gradient, initial, kl
 from models.base import pure
-from worlds import hmm
+from tests.experiments.smallest import SHAPE, SPEC, WORLD, keys
 from worlds.base import cast, sample_with_law
 
-
-class Bigram(nnx.Module):
-    """The smallest network: what it says depends on the last token. It compiles in no time."""
-
-    def __init__(self, vocab: int, rngs: nnx.Rngs):
-        self.table = nnx.Embed(vocab + 1, vocab, rngs=rngs)
-
-    def __call__(self, tokens):
-        past = jnp.concatenate([jnp.full(1, self.table.features), tokens[:-1]])
-        return jax.nn.log_softmax(self.table(past))
-
-
-def spec(rngs):
-    return Bigram(2, rngs)
-
-
-SPEC = spec
-SHAPE = Shape(batch=4, length=6, chunk=3)
 REALS = Reals(steps=6, warmup=0.2)
-WORLD = hmm.golden_mean(0.5)
-
-
-def keys(seed, count=2):
-    return (streams.members(streams.stream(seed, name), 0, count) for name in ("initialise", "train"))
 
 
 def train(seed=0, shape=SHAPE, reals=REALS, count=2, **more):
