@@ -21,6 +21,8 @@ from models.base import pure
 from worlds.base import Functional, World, entropy, log_conditionals
 from worlds.quantity import Quantity, exact
 
+BATCH = 64  # sequences that a device scores at once: groups of finite-state worlds fill, and charts of grammars fit
+
 Predict = Callable[[Int[Array, "sequence time"]], Float[np.ndarray, "member sequence time vocab"]]
 
 
@@ -69,13 +71,16 @@ def average(
 
 def law(world: World, tokens: Int[Array, "sequence time"]) -> Float[np.ndarray, "sequence time vocab"]:
     """The world's own conditionals along many sequences, float64."""
-    (rows, count) = padded(jnp.asarray(tokens))
-    return np.asarray(_law(world, rows))[:count]
+    batch = min(BATCH, -(-len(tokens) // jax.device_count()))
+    groups = -(-len(tokens) // batch)
+    rows = jnp.asarray(tokens)[np.minimum(np.arange(groups * batch), len(tokens) - 1)]
+    parts, _ = padded(rows.reshape(groups, batch, -1))
+    return np.asarray(_law(world, parts)).reshape(-1, rows.shape[1], world.vocab_size)[: len(tokens)]
 
 
 @jax.jit
 def _law(world, tokens):
-    return spread(log_conditionals, over="sequence")(world, tokens)
+    return spread(jax.vmap(log_conditionals, (None, 0)), over="sequence")(world, tokens)
 
 
 class Members(NamedTuple):
@@ -112,7 +117,8 @@ def network(spec: Any, params: Any, batch: int = 32) -> Members:
 @functools.partial(jax.jit, static_argnums=0)
 def _said(spec, params, rows):
     said = _each(pure(spec).apply, params, rows)
-    return jax.nn.log_softmax(said.astype(jnp.float64))  # float32 logs sum to one to 1e-7 only
+    logs = jax.nn.log_softmax(said.astype(jnp.float64))  # float32 logs sum to one to 1e-7 only
+    return jnp.where(jnp.isnan(logs), -jnp.inf, logs)  # who left the numbers holds nothing possible
 
 
 @functools.partial(jax.jit, static_argnums=0)
