@@ -89,7 +89,7 @@ class Reals:
       cooldown: share of the steps over which schedule "wsd" falls.
       final: the rate at the end as a share of the peak, where the schedule falls.
       decay: weight decay, decoupled; in "adam" a part of the gradient (L2).
-      clip: largest global gradient norm; .inf clips nothing.
+      clip: largest global gradient norm; inf clips nothing.
       momentum: b1 or mu.
       beta2: of squared gradients (adam, adamw, muon's vectors) or of lion's momentum.
       corruption: probability that a training token (input and label) goes through the channel.

@@ -29,6 +29,8 @@ from models.perception.base import Perceived
 from worlds.base import Functional, HasEntropyRate, cast, entropy, estimate, functional
 from worlds.quantity import Quantity
 
+MOMENTS = 8  # of a training at which its excess is measured by position, besides the start
+
 
 class Floor(NamedTuple):
     """D at one length."""
@@ -86,8 +88,8 @@ def perceive(cell: Cell, screen: Screen) -> dict[int, Perceived]:
     return found
 
 
-def train(cell: Cell, work: Path, screen: Screen) -> Trained:
-    """R: what training reaches, a member for each seed."""
+def train(cell: Cell, work: Path, screen: Screen, floor: Floor | None = None) -> Trained:
+    """R: what training reaches, a member for each seed; on the way its excess by position, over a floor's sequences."""
     seed, count = cell.config["seed"], cell.seeds
     with screen.task(f"training {count} seeds", cell.reals.steps) as report:
         return Trained(
@@ -100,9 +102,26 @@ def train(cell: Cell, work: Path, screen: Screen) -> Trained:
                 members(stream(seed, "initialise"), 0, count),
                 members(stream(seed, "train"), 0, count),
                 checkpoint=work / "reach.npz",
+                watch=None if floor is None else watch(cell, floor),
                 report=_progress(report),
             )
         )
+
+
+def watch(cell: Cell, floor: Floor) -> fit.Watch:
+    """Measures the excess by position at the start, at the end and at moments that crowd towards the start."""
+    moments = np.unique(np.geomspace(1, cell.reals.steps, MOMENTS).round().astype(int))
+
+    def by_position(params: Any) -> Float[np.ndarray, "member time"]:
+        found = measuring.measure(measuring.network(cell.spec, params), floor.functional, floor.truth)
+        return np.stack([member.by_position() for member in found])
+
+    return fit.Watch([0, *moments.tolist()], by_position)
+
+
+def diverged(cell: Cell, trained: Trained) -> dict[int, int]:
+    """The seeds that left the numbers, and after how many steps."""
+    return fit.diverged(trained.params, trained.curve, cell.reals.steps)
 
 
 def oracle(cell: Cell, trained: Trained, work: Path, screen: Screen) -> Trained | None:
@@ -236,7 +255,9 @@ def remember(cell: Cell, trained: Trained, witnesses: dict[int, Weights], rungs:
     for length, found in rungs.items():
         if not found.members:
             continue
-        label = instantiated(found)[0]
+        label, best, _ = instantiated(found)
+        if not np.isfinite(best.mean().value):
+            continue  # all have diverged
         if label.startswith("seed "):
             params = _members(trained)[int(label.split()[1])]
         else:

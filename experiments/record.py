@@ -9,13 +9,18 @@ from hydra.core.hydra_config import HydraConfig
 from experiments.cell import SCHEMA, Cell, identity
 from experiments.diagnose import diagnose
 from experiments.layers import Floor, Trained, blind, zeros
-from experiments.ledger import Rungs, entry, ledger, plain
+from experiments.ledger import Rungs, entry, ledger, over_seeds, plain
 from experiments.oracle import summary
 from experiments.show import sentences
 
 
 def record(
-    cell: Cell, floors: dict[int, Floor], perceived: dict[int, Any], rungs: dict[int, Rungs], observed: dict[str, Any]
+    cell: Cell,
+    floors: dict[int, Floor],
+    perceived: dict[int, Any],
+    rungs: dict[int, Rungs],
+    observed: dict[str, Any],
+    diverged: dict[int, int],
 ) -> dict[str, Any]:
     """Everything a run found, as plain numbers."""
     length, chosen = cell.shape.length, cell.config["ledger"]
@@ -28,7 +33,7 @@ def record(
         "identity": identity(cell.config),
         "unit": "nats/token",
         **parts,
-        "reach": cell.config["reach"],
+        "reach": _plain(cell.config["reach"]),
         "study": cell.config["study"],
         "seed": cell.config["seed"],
         "seeds": list(range(cell.seeds)),
@@ -39,6 +44,8 @@ def record(
         "diagnose": cell.config["diagnose"],
         "planted": cell.config["planted"],
         **ledger(rungs[length]._replace(observed=observed[chosen].score)),
+        "diverged": {str(seed): step for seed, step in diverged.items()},
+        "settled": settled(rungs[length], diverged),
         "oracle": summary(cell, rungs[length]),
         "perceived": perception(perceived[length]),
         "protocols": {k: protocol(o) for k, o in observed.items()},
@@ -50,6 +57,12 @@ def record(
         seen["blind"] = entry(blind(cell, floors), "value")
     found = diagnose(whole, list(HydraConfig.get().overrides.task))
     return whole | {"sentences": sentences(whole), "diagnosis": found}
+
+
+def settled(rungs: Rungs, diverged: dict[int, int]) -> dict[str, Any] | None:
+    """R - D over the seeds that did not diverge, where some did and some did not: never a stand-in for R."""
+    whole = [m for seed, m in enumerate(rungs.members) if seed not in diverged]
+    return entry(over_seeds(whole), "nats") if whole and diverged else None
 
 
 def protocol(seen: Any) -> dict[str, Any]:

@@ -40,10 +40,9 @@ def show(ledger: dict[str, Any], console: Console) -> None:
             (loss if gap is None else gap)["class"],
         )
     table.add_section()
-    total = ledger["gaps"]["O-D"]
-    table.add_row(
-        "O - D", "", _number(total["nats"], 6, sign=True), interval(total), f"residual {ledger['residual']:.0e}"
-    )
+    total, rest = ledger["gaps"]["O-D"], ledger["residual"]
+    residual = "undefined" if rest is None else f"{number(rest):.0e}"
+    table.add_row("O - D", "", _number(total["nats"], 6, sign=True), interval(total), f"residual {residual}")
     console.print(table)
     for gap in GAPS:
         console.print(f"[bold]{gap}[/bold]  {ledger['sentences'][gap]}", highlight=False)
@@ -146,6 +145,10 @@ def _instantiation(ledger: dict[str, Any]) -> str:
 
 def _reach(ledger: dict[str, Any]) -> str:
     gap, members = ledger["gaps"]["R-I"], [number(m["excess"]) for m in ledger["members"]]
+    if lost := ledger.get("diverged"):
+        named = ", ".join(f"seed {seed} at step {step}" for seed, step in lost.items())
+        rest = f"; the others are {_number(ledger['settled']['nats'], 4)} above the world" if ledger["settled"] else ""
+        return f"{len(lost)} of {len(members)} seeds diverged ({named}), so the mean is infinite{rest}."
     if gap["nats"] == "inf":
         return "some member gives an impossible price to a possible token, or diverged: the mean is infinite."
     return (
