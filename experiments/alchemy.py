@@ -5,7 +5,7 @@ What people call alchemy, each a number with a name: data, noise, labels, optimi
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import jax
@@ -218,13 +218,3 @@ def _channel(given: Any) -> Float[np.ndarray, "vocab seen"]:
             f"reach: channel's rows must be probabilities that sum to 1, but sum to {rows.sum(1).tolist()}"
         )
     return rows
-
-
-def taught(shape: Shape, reals: Reals) -> tuple[Shape, Reals]:
-    """The same training with nothing between it and the truth: endless whole sequences, exact labels, no noise."""
-    return (
-        replace(shape, sequences=0, order="draws", pool=0, crop=0, precision="full"),
-        replace(
-            reals, decay=0.0, corruption=0.0, softness=1.0, temperature=1.0, repeats=0.0, dropout=0.0, curriculum=0.0
-        ),
-    )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import fit, reach
-from experiments.alchemy import OPTIMISERS, SCHEDULES, Reals, Shape, numbers, taught
+from experiments.alchemy import OPTIMISERS, SCHEDULES, Reals, Shape, numbers
 from experiments.data import batch, corrupt, dataset, epoch, labels, positions
 from experiments.optimisers import averaged
 from models.base import pure
@@ -182,14 +182,6 @@ def test_averages_of_weights_are_what_they_say():
     weight = 0.8 ** np.arange(11, -1, -1)
     assert np.allclose(ema, weight @ x / weight.sum(), atol=1e-5)
     assert np.allclose(tail, x[-3:].mean(0), atol=1e-5)
-
-
-def test_taught_members_stand_before_the_truth():
-    shape = Shape(batch=2, sequences=4, order="epochs", pool=3, crop=2, precision="bfloat16", optimiser="sgd")
-    reals = Reals(steps=7, corruption=0.2, channel=np.eye(2), repeats=0.1, dropout=0.1, curriculum=0.5, decay=0.1)
-    shape, reals = taught(shape, reals)
-    assert shape == Shape(batch=2, optimiser="sgd")
-    assert (reals.steps, reals.softness, reals.corruption, reals.dropout, reals.decay) == (7, 1.0, 0.0, 0.0, 0.0)
 
 
 def test_what_the_network_or_the_world_has_no_room_for_is_refused():
