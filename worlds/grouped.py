@@ -5,6 +5,12 @@ in groups instead: rows of one token stand together, each group has the same sta
 takes all groups through their operators, which stay in the cache. Whoever finds no room waits for another round, so any
 distribution of the tokens is exact; at worst, where all rows hold one token, it costs what reading an operator for each
 row costs. Written for one sequence as everything else: `jax.vmap` alone finds it (`jax.custom_batching`).
+
+Predicted for 64 states, 16 tokens and 128 rows a core, in float64: half of the room is empty, so 2.1 MFLOP a step, at
+the 110 GFLOP/s that batched products of this size reach 19 microseconds; moving rows in and out, sorting, logs and laws
+10 more. Measured (AMD EPYC, Zen 5, both cores): 32 microseconds a step, 10 ms for 256 sequences of 256 tokens, 8 times
+as fast as operators read row by row (80 ms). A NumPy loop over batches takes 67 ms an operator a row, 47 by groups. In
+float32 the product would take half; but then laws are right to 1e-7 only, and all that is claimed here rests on 1e-12.
 """
 
 import jax

@@ -36,7 +36,7 @@ def scored(world: Any, tokens: Int[Array, "time"]) -> Float[Array, "time vocab"]
 
     Measured on two busy CPU cores in float64, milliseconds for filter / checked / scanned. One sequence of 10,000
     tokens: 3 states and 3 tokens 16 / 0.8 / 20; 8 and 4 20 / 11 / 150; 64 and 16 420 / 35. 256 sequences of 256:
-    3 and 3 10 / 4 / 350; 8 and 4 50 / 5 / 2900; 64 and 16 2300 / 190, and 20 by groups (`worlds.grouped`). So a CPU
+    3 and 3 10 / 4 / 350; 8 and 4 50 / 5 / 2900; 64 and 16 2300 / 190, or 10 by groups (`worlds.grouped`). So a CPU
     never scans. On an accelerator, which waits for every small step, worlds of few states do; where to stop follows
     from the count of operations, and was not measured.
 
@@ -98,17 +98,17 @@ def _walked(world, choose, along):
     says, onward = moves.sum(-1).T, _onward(moves)
 
     def step(now, item):
-        belief, unsafe = now
+        belief, least = now
         logs = jnp.log(belief @ says)
         token = choose(item, logs)
         joint = onward(belief, token)
         total = joint.sum()
-        unsafe = unsafe | ((belief != 0) & (belief < safe)).any()
-        return (joint / jnp.where(total > 0, total, 1), unsafe), (token, logs)
+        least = jnp.minimum(least, jnp.where(belief == 0, 1, belief))
+        return (joint / jnp.where(total > 0, total, 1), least), (token, logs)
 
-    unsafe = ((moves != 0) & (moves < safe)).any()
-    (_, unsafe), (tokens, logs) = jax.lax.scan(step, (world.initial, unsafe), along)
-    return tokens, logs, unsafe
+    start = (world.initial, jnp.ones_like(world.initial))
+    (_, least), (tokens, logs) = jax.lax.scan(step, start, along)
+    return tokens, logs, ~(least >= safe).all() | ((moves != 0) & (moves < safe)).any()
 
 
 def _onward(moves: Float[Array, "vocab state state"]) -> Callable[..., Float[Array, "state"]]:
@@ -125,13 +125,13 @@ def _onward(moves: Float[Array, "vocab state state"]) -> Callable[..., Float[Arr
     slack = UNITS * jnp.finfo(moves.dtype).eps * jnp.abs(moves)
     first = (jnp.abs(before[:, :, None] * common[None] - moves) <= slack).all()
     last = (jnp.abs(common[None] * after[:, None, :] - moves) <= slack).all()
-    before, after = jnp.where(first, before, 1), jnp.where(first, 1, after)
-
-    def onward(belief, token):
-        factors = lambda: ((belief * before[token]) @ common) * after[token]  # noqa: E731
-        return jax.lax.cond(first | last, factors, lambda: moved(belief, token, moves))
-
-    return onward
+    forms = (
+        lambda belief, token: moved(belief, token, moves),
+        lambda belief, token: belief @ common * after[token],
+        lambda belief, token: (belief * before[token]) @ common,
+    )
+    form = jnp.where(first, 2, jnp.where(last, 1, 0))
+    return lambda belief, token: jax.lax.switch(form, forms, belief, token)
 
 
 def scanned(world: Any, tokens: Int[Array, "time"]) -> tuple[Float[Array, "time vocab"], Bool[Array, ""]]:
