@@ -2,10 +2,13 @@
 
 import functools
 import io
+import logging
 import os
+import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +19,44 @@ from experiments.backend import dealt, spread
 from experiments.reach import Curve, Numbers, Shape, initial, restarted, train
 from worlds.base import World, cast
 
+log = logging.getLogger(__name__)
 Report = Callable[[int, float, float], None]
 """(steps done, mean loss and mean excess of the last chunk, over the members that have not diverged)."""
+
+
+class Checkpoint(Protocol):
+    """Where a training's state, (members, curve), is kept between chunks."""
+
+    def read(self, like: Any) -> Any:
+        """What was kept, in the structure and types of `like`; None where there is nothing."""
+        ...
+
+    def write(self, tree: Any) -> None:
+        """Keeps it, whole or not at all."""
+        ...
+
+
+@dataclass(frozen=True)
+class OneFile:
+    """One .npz. One that cannot be read is set aside, and its part of the work begins anew."""
+
+    path: Path
+
+    def read(self, like: Any) -> Any:
+        """As `Checkpoint.read`."""
+        if not self.path.exists():
+            return None
+        try:
+            return load(self.path, like)
+        except (OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            broken = self.path.with_suffix(".broken")
+            os.replace(self.path, broken)
+            log.warning("checkpoint: %s cannot be read (%s); it is now %s, and begins anew", self.path, error, broken)
+            return None
+
+    def write(self, tree: Any) -> None:
+        """As `Checkpoint.write`."""
+        save(self.path, tree)
 
 
 class Watch(NamedTuple):
@@ -37,7 +76,7 @@ def fit(
     data: Key[Array, "member"],
     *,
     start: Any = None,
-    checkpoint: Path | None = None,
+    checkpoint: "Path | Checkpoint | None" = None,
     watch: Watch | None = None,
     report: Report = lambda steps, loss, excess: None,
 ) -> tuple[Any, Curve]:
@@ -64,8 +103,9 @@ def fit(
     place, back = dealt(lengths)  # where members are, so that the devices share the work
     shared, own = _divided(world, numbers, place)
     members, curve = _begin(spec, shape, shared, own, _at(place, (start, weights, data))), _blank(shape, data, watch)
-    if checkpoint and checkpoint.exists():
-        kept, curve = load(checkpoint, (members, curve))
+    files = OneFile(checkpoint) if isinstance(checkpoint, Path) else checkpoint
+    if files and (found := files.read((members, curve))) is not None:
+        kept, curve = found
         members = jax.tree.map(lambda x, now: jax.device_put(x, now.sharding), _at(place, kept), members)
         curve = jax.tree.map(np.asarray, curve)
     rest = len(set(lengths.tolist())) > 1
@@ -79,8 +119,8 @@ def fit(
         if watch and stop in moments and todo >= 0:
             curve = _watched(watch, curve, stop, _kept(back, members.evaluated()))
         if todo > 0 and stop in ends:
-            if checkpoint:
-                save(checkpoint, (_kept(back, members), curve))
+            if files:
+                files.write((_kept(back, members), curve))
             report(stop, *_news(curve, lengths, stop - shape.chunk))
     return _kept(back, members.evaluated()), curve
 
@@ -208,8 +248,12 @@ def load(path: Path, like: Any) -> Any:
 def write(path: Path, content: bytes) -> None:
     """Writes a file that appears whole or not at all, whoever else writes it."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(content)
-    os.replace(part, path)
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    except OSError:  # no room, say: what was there before stays, and nothing is left over
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _plain(x: Any) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import style
+from experiments import shares, style
 from experiments.cell import Cell, Refused, digest, identity
 from experiments.figures import waterfall
 from experiments.fit import save, write
@@ -62,13 +62,18 @@ def held(place: Path, say: Callable[[str], None]) -> Iterator[None]:
         yield
 
 
+def work_of(place: Path, cell: Cell) -> Path:
+    """Where the unfinished work of this very config is kept."""
+    return place / f"work-{identity(cell.config)}"
+
+
 @contextmanager
 def claimed(place: Path, cell: Cell) -> Iterator[Path]:
     """The folder of the unfinished work of this very config, with its checkpoints; gone when the run is finished.
 
     With `force` it begins anew, and so it does where a finished run left it (killed after its last file).
     """
-    work = place / f"work-{identity(cell.config)}"
+    work = work_of(place, cell)
     if work.exists() and (cell.config["force"] or (place / "ledger.json").exists()):
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
@@ -81,6 +86,8 @@ def write_all(place: Path, ledger: dict[str, Any], params: Any, curves: dict[str
     save(place / "weights.npz", params)
     _arrays(place / "curves.npz", curves)
     style.save(waterfall(ledger), place / "waterfall")
+    if ledger.get("ladder"):
+        style.save(shares.figure(ledger), place / "ladder")
     write(place / "provenance.json", _json(provenance(ledger, seconds)))
     write(place / "ledger.json", _json(ledger))
 

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 from experiments import blind as single
 from experiments import fit
 from experiments import measure as measuring
 from experiments.cell import Cell, law_digest
 from experiments.data import dataset
+from experiments.factors import Cells
 from experiments.ledger import Rungs, instantiated, reached
 from experiments.observe.leaky import Informed
 from experiments.oracle import fits
@@ -29,6 +30,7 @@ from models.perception.base import Perceived
 from worlds.base import Functional, HasEntropyRate, cast, entropy, estimate, functional
 from worlds.quantity import Quantity
 
+CHECKPOINT = "reach.npz"  # of a training, in the folder of the unfinished work
 MOMENTS = 8  # of a training at which its excess is measured by position, besides the start
 
 
@@ -56,12 +58,13 @@ class Weights(NamedTuple):
 
 
 def floors(cell: Cell) -> dict[int, Floor]:
-    """D: the functional of each length, the world's law along it, and H_D."""
-    key = stream(cell.config["seed"], "measure")
-    return {length: _floor(cell, length, jax.random.fold_in(key, length)) for length in cell.lengths}
+    """D at each length."""
+    return {length: floor(cell, length) for length in cell.lengths}
 
 
-def _floor(cell: Cell, length: int, key: Any) -> Floor:
+def floor(cell: Cell, length: int) -> Floor:
+    """D: the functional of a length, the world's law along it, and H_D."""
+    key = jax.random.fold_in(stream(cell.config["seed"], "measure"), length)
     sequences = max(32, cell.config["measure"]["tokens"] // length)
     measured = functional(cell.world, length, key, sequences)
     truth = measuring.law(cell.world, measured.tokens)
@@ -90,8 +93,7 @@ def perceive(cell: Cell, screen: Screen) -> dict[int, Perceived]:
 
 def train(cell: Cell, work: Path, screen: Screen, floor: Floor | None = None) -> Trained:
     """R: what training reaches, a member for each seed; on the way its excess by position, over a floor's sequences."""
-    seed, count = cell.config["seed"], cell.seeds
-    with screen.task(f"training {count} seeds", cell.reals.steps) as report:
+    with screen.task(f"training {cell.seeds} seeds", cell.reals.steps) as report:
         return Trained(
             *fit.fit(
                 cell.spec,
@@ -99,13 +101,18 @@ def train(cell: Cell, work: Path, screen: Screen, floor: Floor | None = None) ->
                 cell.world,
                 numbers(cell.reals),
                 cell.reals.steps,
-                members(stream(seed, "initialise"), 0, count),
-                members(stream(seed, "train"), 0, count),
-                checkpoint=work / "reach.npz",
+                *keys(cell),
+                checkpoint=work / CHECKPOINT,
                 watch=None if floor is None else watch(cell, floor),
-                report=_progress(report),
+                report=progress(report),
             )
         )
+
+
+def keys(cell: Cell) -> tuple[Key[Array, "member"], Key[Array, "member"]]:
+    """Each seed's key for its initial weights, and for its data."""
+    seed, count = cell.config["seed"], cell.seeds
+    return members(stream(seed, "initialise"), 0, count), members(stream(seed, "train"), 0, count)
 
 
 def watch(cell: Cell, floor: Floor) -> fit.Watch:
@@ -130,17 +137,21 @@ def oracle(cell: Cell, trained: Trained, work: Path, screen: Screen) -> Trained 
     return None if found is None else Trained(*found)
 
 
-def _progress(report: Callable[[int, str], None]) -> fit.Report:
+def progress(report: Callable[[int, str], None]) -> fit.Report:
+    """Tells of a training's chunks."""
     return lambda steps, loss, excess: report(steps, f"loss {loss:.4f}, excess over the floor {excess:.4f}")
 
 
-def witnesses(cell: Cell, trained: Trained, oracles: Trained | None, store: Path) -> dict[int, Weights]:
-    """The weights that may witness the architecture's best at each length: constructed, oracle fits, stored ones.
+def witnesses(
+    cell: Cell, trained: Trained, oracles: Trained | None, store: Path, ladder: Cells | None = None
+) -> dict[int, Weights]:
+    """What may witness the architecture's best at each length: constructed, oracle fits, a ladder's best, stored ones.
 
     Stored weights that this run found itself (it runs again) are left out, so that it ends with the same ledger.
     """
     like = jax.eval_shape(pure(cell.spec).init, jax.random.key(0))
     found = {} if oracles is None else {f"oracle {n}": p for n, p in enumerate(_members(oracles))}
+    found |= {} if ladder is None else {ladder.best[0]: ladder.best[1]}
     result = {}
     for length in cell.lengths:
         built = _constructed(cell, length)

@@ -1,0 +1,167 @@
+"""Cells of one compiled shape trained as one program: what the population launcher does before its jobs run.
+
+Each job's part of the population is written to the job's own checkpoint after every chunk, so that the job, run as if
+alone, finds its training done. Whatever is a number may differ between the cells of a population: seeds, rates and all
+other reals of the training, and the numbers of the world. What changes the program (shapes, schemes, the length of the
+schedule, data sets of another size) makes another population.
+"""
+
+import zipfile
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from omegaconf import DictConfig
+
+from experiments import fit, folder, layers
+from experiments.cell import Cell, Refused, build
+from experiments.reach import numbers
+from experiments.screen import Screen
+
+
+class Job(NamedTuple):
+    """One run of a sweep that is still to be trained."""
+
+    place: Path
+    cell: Cell
+    done: int  # steps that its checkpoint holds
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where its run looks for its training."""
+        return folder.work_of(self.place, self.cell) / layers.CHECKPOINT
+
+
+def train(configs: Sequence[tuple[Path, DictConfig]], most: int, screen: Screen) -> None:
+    """Trains all populations of two or more cells; whoever is alone, finished or refused is left to its own run.
+
+    Args:
+      configs: (run folder, config) of every job.
+      most: members (seeds of all its cells) of one population.
+      screen: for progress.
+    """
+    jobs = [job for place, config in configs if (job := _job(place, config)) is not None]
+    for group in populations(jobs, most):
+        with ExitStack() as held:
+            for job in sorted(
+                group, key=lambda job: job.place
+            ):  # one order for all, so that no two sweeps wait in a ring
+                held.enter_context(folder.held(job.place, screen.line))
+            try:
+                together(group, screen)
+            except Exception as error:  # noqa: BLE001  each job trains alone then, and fails alone if it must
+                screen.line(f"a population of {len(group)} cells failed ({error}); its cells train one by one")
+
+
+def _job(place: Path, config: DictConfig) -> Job | None:
+    """A job whose training is not finished; None for what its own run will recognise or refuse."""
+    try:
+        cell = build(config)
+        if config.force or config.task is not None or folder.finished(place, cell) is not None:
+            return None
+    except Refused:
+        return None
+    job = Job(place, cell, 0)
+    job = job._replace(done=_taken(job.checkpoint))
+    return job if job.done < cell.reals.steps else None
+
+
+def _taken(checkpoint: Path) -> int:
+    """Steps that a checkpoint holds: its last four arrays are the curve's, of which the loss comes first."""
+    if not checkpoint.exists():
+        return 0
+    try:
+        with np.load(checkpoint, allow_pickle=False) as file:
+            return file[f"arr_{len(file.files) - 4}"].shape[1]
+    except (OSError, EOFError, KeyError, IndexError, zipfile.BadZipFile):
+        return 0  # its run will set it aside
+
+
+def populations(jobs: Sequence[Job], most: int) -> list[list[Job]]:
+    """Jobs that share a program and are equally far, at most `most` members together; none of a single job."""
+    groups: dict[Any, list[Job]] = defaultdict(list)
+    for job in jobs:
+        groups[_shape(job)].append(job)
+    found = []
+    for group in groups.values():
+        size = max(1, most // group[0].cell.seeds)
+        found += [group[n : n + size] for n in range(0, len(group), size)]
+    return [group for group in found if len(group) > 1]
+
+
+def _shape(job: Job) -> Any:
+    """What must be equal for two jobs to share a program."""
+    cell = job.cell
+    world = jax.tree.structure(cell.world), tuple(jnp.shape(x) for x in jax.tree.leaves(cell.world))
+    reals = cell.reals
+    parts = reals.steps, reals.dropout > 0, None if reals.channel is None else len(reals.channel)
+    return cell.spec, cell.shape, str(world), parts, cell.seeds, job.done
+
+
+def together(group: Sequence[Job], screen: Screen) -> None:
+    """One program for a population; each job's part ends in its own checkpoint."""
+    cells, seeds, steps = [job.cell for job in group], group[0].cell.seeds, group[0].cell.reals.steps
+    rows = [slice(n * seeds, (n + 1) * seeds) for n in range(len(group))]
+    floors = [layers.floor(cell, cell.shape.length) for cell in cells]
+    watches = [layers.watch(cell, floor) for cell, floor in zip(cells, floors, strict=True)]
+
+    def measure(params: Any) -> np.ndarray:
+        parts = [jax.tree.map(lambda x, r=r: x[r], params) for r in rows]
+        return np.concatenate([watch.measure(part) for watch, part in zip(watches, parts, strict=True)])
+
+    weights, data = (jnp.concatenate(keys) for keys in zip(*(layers.keys(cell) for cell in cells), strict=True))
+    name = f"training {len(group)} cells of {seeds} seeds as one program"
+    with screen.task(name, steps) as report:
+        fit.fit(
+            cells[0].spec,
+            cells[0].shape,
+            [cell.world for cell in cells for _ in range(seeds)],
+            numbers([cell.reals for cell in cells for _ in range(seeds)]),
+            steps,
+            weights,
+            data,
+            checkpoint=Shared([job.checkpoint for job in group], rows),
+            watch=fit.Watch(watches[0].steps, measure),
+            report=layers.progress(report),
+        )
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A population's checkpoint: the checkpoints of its jobs, each with its rows of the members."""
+
+    paths: list[Path]
+    rows: list[slice]
+
+    def read(self, like: Any) -> Any:
+        """The members together, or None where nothing is kept yet."""
+        if not all(path.exists() for path in self.paths):
+            return None
+        parts = [fit.load(path, _cut(like, rows)) for path, rows in zip(self.paths, self.rows, strict=True)]
+        members = jax.tree.map(_joined, *(members for members, _ in parts))
+        curves = [curve for _, curve in parts]
+        whole = {k: np.concatenate([getattr(c, k) for c in curves]) for k in ("loss", "excess", "by_position")}
+        return members, curves[0]._replace(**whole)
+
+    def write(self, tree: Any) -> None:
+        """Each job's rows into its own file."""
+        for path, rows in zip(self.paths, self.rows, strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fit.save(path, _cut(tree, rows))
+
+
+def _joined(*parts: Any) -> Any:
+    return jnp.concatenate([jnp.asarray(x) for x in parts])
+
+
+def _cut(tree: Any, rows: slice) -> Any:
+    """The rows of (members, curve); the moments at which all were watched have no rows."""
+    members, curve = tree
+    own = {k: getattr(curve, k)[rows] for k in ("loss", "excess", "by_position")}
+    return jax.tree.map(lambda x: x[rows], members), curve._replace(**own)
