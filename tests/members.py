@@ -194,6 +194,7 @@ CUBIC = {"reset", "switching"}  # worlds whose filter costs far more than its le
 
 
 CONCEPTS: dict[str, perception.Concept] = {
+    "unigram": perception.unigram(),
     "order_free": perception.order_free(),
     "decay": perception.decay(),
     "alibi": perception.decay("alibi"),

@@ -1,14 +1,15 @@
 """Concepts of the past, by the names that configurations use."""
 
-from models.perception.base import Concept, Perceived
+from models.perception.base import Concept, Perceived, Weighed
 from models.perception.content import gated_decay, match
 from models.perception.information import bag, bag_and_last, everything, window
 from models.perception.loglinear import log_linear
-from models.perception.mixture import absolute, decay, monotone, offset, order_free, power_decay
+from models.perception.mixture import absolute, decay, monotone, offset, order_free, power_decay, unigram
 
 __all__ = [
     "Concept",
     "Perceived",
+    "Weighed",
     "absolute",
     "bag",
     "bag_and_last",
@@ -21,5 +22,6 @@ __all__ = [
     "offset",
     "order_free",
     "power_decay",
+    "unigram",
     "window",
 ]

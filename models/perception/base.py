@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from jaxtyping import Array, Key
 
 from models.base import Predictor
+from models.perception.contexts import Contexts
 from worlds.base import World
 from worlds.quantity import Quantity, exact, undefined
 
@@ -25,6 +26,10 @@ class Perceived(NamedTuple):
     readout: Quantity  # the richest dictionary with this read-out, minus D
     concept: Quantity  # this dictionary minus the richest
     info: dict[str, Any]  # what was learnt, for the scientist
+
+    def of(self, readout: Quantity) -> "Perceived":
+        """The same, with the read-out's part told apart."""
+        return split(self.predictor, self.excess, readout, self.info)
 
 
 @runtime_checkable
@@ -44,12 +49,21 @@ class Concept(Protocol):
         ...
 
 
+@runtime_checkable
+class Weighed(Protocol):
+    """A concept that can also be weighed on contexts of any functional: a steady state, contexts of a user's own."""
+
+    def over(self, contexts: Contexts) -> Perceived:
+        """The best over the contexts; all of the excess is put down to the concept."""
+        ...
+
+
 def nothing(rule: str) -> Perceived:
     """A concept that is not defined here, and why."""
     return Perceived(None, undefined(), undefined(), undefined(), {"undefined": rule})
 
 
-def split(predictor: Predictor, excess: Quantity, readout: Quantity, info: dict[str, Any]) -> Perceived:
+def split(predictor: Predictor | None, excess: Quantity, readout: Quantity, info: dict[str, Any]) -> Perceived:
     """Divides an excess into read-out and concept; the concept's part is never negative, as it is contained."""
     concept = excess - readout if excess is not readout else exact(0.0)
     return Perceived(predictor, excess, readout, concept.at_least(0.0), info)

@@ -8,7 +8,7 @@ whole list.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from models.perception.contexts import Contexts, enumerated, excess
 from models.perception.mixture import proved, zero
 from models.perception.sandwich import REPLICATES, bracket, draw
 from worlds.base import LIMIT, World, functional
+from worlds.quantity import Quantity
 
 
 class Fit(NamedTuple):
@@ -47,12 +48,18 @@ class Content:
         """
         del trained
         if world.vocab_size ** (length - 1) <= LIMIT:
-            found = self.fitted(enumerated(world, functional(world, length, key, sequences)))
-            bounds, info = proved(found.excess, found.certificate), {"certificate": found.certificate}
-        else:
-            draws = draw(world, length, key, sequences)
-            fits, bounds = bracket(draws, lambda c, _: self.fitted(c, 1e-6), lambda f, c: self._law(_mean(f), c))
-            found, info = _mean(fits), {"replicates": REPLICATES}
+            return self.over(enumerated(world, functional(world, length, key, sequences)))
+        draws = draw(world, length, key, sequences)
+        fits, bounds = bracket(draws, lambda c, _: self.fitted(c, 1e-6), lambda f, c: self._law(_mean(f), c))
+        return self._perceived(_mean(fits), bounds, {"replicates": REPLICATES})
+
+    def over(self, contexts: Contexts) -> Perceived:
+        """The programme over given contexts."""
+        found = self.fitted(contexts)
+        bounds = proved(found.excess, found.certificate)
+        return self._perceived(found, bounds, {"certificate": found.certificate})
+
+    def _perceived(self, found: Fit, bounds: Quantity, info: dict[str, Any]) -> Perceived:
         return split(self._predictor(found), bounds, zero(), info | {"weight": found.maps[:, 0].sum(-1).tolist()})
 
     def fitted(self, contexts: Contexts, tolerance: float = 1e-9) -> Fit:

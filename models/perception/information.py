@@ -57,6 +57,11 @@ class Everything:
         del length, trained, key, sequences
         return split(lambda tokens: log_conditionals(world, tokens), exact(0.0), zero(), {"profiles": ["the past"]})
 
+    def over(self, contexts: Contexts) -> Perceived:
+        """The contexts' own laws; which world they came from is not known here, so there is no predictor."""
+        del contexts
+        return split(None, exact(0.0), zero(), {"profiles": ["the past"]})
+
 
 @dataclass(frozen=True)
 class Information:
@@ -84,13 +89,18 @@ class Information:
                     draws, lambda c, _: self._fitted(c, phi), lambda f, c: self._law(_mean(f), phi, c)
                 )
                 found, info = _mean(fits), {"replicates": REPLICATES}
-        info |= {
-            "loss": found.loss,
-            "feature": phi.name,
-            "time": "aware" if self.aware else "blind",
-            "codes": len(found.code),
-        }
-        return split(self._predictor(found, phi), value, zero(), info)
+        return split(self._predictor(found, phi), value, zero(), info | self._learnt(found, phi))
+
+    def over(self, contexts: Contexts) -> Perceived:
+        """The posterior over given contexts; those of one past in two phases are one code."""
+        phi = self.feature(contexts.vocab, contexts.length)
+        self._check(phi, contexts.length)
+        found = self._fitted(contexts, phi)
+        return split(self._predictor(found, phi), exact(found.excess), zero(), self._learnt(found, phi))
+
+    def _learnt(self, found: Table, phi: Feature) -> dict[str, Any]:
+        time = "aware" if self.aware else "blind"
+        return {"loss": found.loss, "feature": phi.name, "time": time, "codes": len(found.code)}
 
     def _check(self, phi: Feature, length: int) -> None:
         if phi.size * (length if self.aware else 1) >= 2**63:

@@ -6,7 +6,7 @@ Convex in B, but signed logits undo decay (eight slopes span every kernel), so t
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from models.perception.profiles import ALL_LAGS, UNIGRAM, Column, Dictionary, Ge
 from models.perception.projection import read
 from models.perception.sandwich import REPLICATES, bracket, draw
 from worlds.base import LIMIT, World, functional
+from worlds.quantity import Quantity
 
 
 class Fit(NamedTuple):
@@ -49,12 +50,17 @@ class LogLinear:
         """
         del trained
         if world.vocab_size ** (length - 1) <= LIMIT:
-            found = self.fitted(enumerated(world, functional(world, length, key, sequences)))
-            bounds, info = proved(found.excess, found.certificate), {}
-        else:
-            draws = draw(world, length, key, sequences)
-            fits, bounds = bracket(draws, lambda c, _: self.fitted(c), lambda f, c: self._law(_mean(f), c))
-            found, info = _mean(fits), {"replicates": REPLICATES}
+            return self.over(enumerated(world, functional(world, length, key, sequences)))
+        draws = draw(world, length, key, sequences)
+        fits, bounds = bracket(draws, lambda c, _: self.fitted(c), lambda f, c: self._law(_mean(f), c))
+        return self._perceived(_mean(fits), bounds, {"replicates": REPLICATES})
+
+    def over(self, contexts: Contexts) -> Perceived:
+        """The programme over given contexts."""
+        found = self.fitted(contexts)
+        return self._perceived(found, proved(found.excess, found.certificate), {})
+
+    def _perceived(self, found: Fit, bounds: Quantity, info: dict[str, Any]) -> Perceived:
         info |= {"certificate": found.certificate, "budget": self.budget, "largest": float(np.abs(found.logits).max())}
         return split(self._predictor(found), bounds, zero(), info)
 

@@ -38,16 +38,17 @@ class Mixture:
         if own is not None and all(membership.inside(profile, self.dictionary) for profile in own[0]):
             return _member(world, *own)
         if world.vocab_size ** (length - 1) <= LIMIT:
-            return self._enumerated(enumerated(world, functional(world, length, key, sequences)), own is not None)
+            contexts = enumerated(world, functional(world, length, key, sequences))
+            found = self.over(contexts)
+            return found if own is not None else found.of(ABSOLUTE.over(contexts).excess)
         return self._sampled(draw(world, length, key, sequences), own is not None)
 
-    def _enumerated(self, contexts: Contexts, is_mixture: bool) -> Perceived:
+    def over(self, contexts: Contexts) -> Perceived:
+        """The programme over given contexts."""
         found = project(contexts, self.dictionary)
         excess = proved(found.excess, found.certificate)
-        richest = None if is_mixture else untied.project(contexts)
-        readout = zero() if richest is None else proved(richest.excess, richest.certificate)
         info = learnt(found, contexts.length) | {"certificate": found.certificate}
-        return split(predictor(found), excess, readout, info)
+        return split(predictor(found), excess, zero(), info)
 
     def _sampled(self, draws: Draws, is_mixture: bool) -> Perceived:
         fits, excess = self._bracket(draws)
@@ -90,13 +91,28 @@ class Absolute:
         if own is not None:
             return _member(world, *own)
         if world.vocab_size ** (length - 1) <= LIMIT:
-            found = untied.project(enumerated(world, functional(world, length, key, sequences)))
-            excess = proved(found.excess, found.certificate)
-            return split(untied.predictor(found), excess, excess, {"certificate": found.certificate})
+            found = self.over(enumerated(world, functional(world, length, key, sequences)))
+            return found.of(found.excess)
         # A map for every pair of positions cannot be found from samples: the best of `offset` is a member.
         reached = offset().perceive(world, length, trained, key, sequences)
         excess = replace(reached.excess, low=0.0)
         return reached._replace(excess=excess, readout=excess, concept=exact(0.0))
+
+    def over(self, contexts: Contexts) -> Perceived:
+        """The programme of every moment. Where contexts have phases, no position of a sequence says which is meant."""
+        found = untied.project(contexts)
+        mass = informative(found.maps[-1][::-1, 1:]) if contexts.phase is None else None
+        info = {"certificate": found.certificate} | ({} if mass is None else {"informative_lag_mass": mass.tolist()})
+        says = untied.predictor(found) if contexts.phase is None else None
+        return split(says, proved(found.excess, found.certificate), zero(), info)
+
+
+ABSOLUTE = Absolute()
+
+
+def unigram() -> Mixture:
+    """The past does not matter: one law for every position. What a concept is worth is measured from here."""
+    return Mixture("unigram", ())
 
 
 def order_free(starts: Sequence[float] | str = "continuum") -> Mixture:
@@ -187,7 +203,7 @@ def _member(world: World, profiles: Float[np.ndarray, "head time place"], maps: 
     """The world is its own best predictor."""
     names = [f"the world's head {h}" for h in range(len(maps))]
     info = {"profiles": names, "weight": maps[:, 0].sum(-1).tolist(), "certificate": 0.0}
-    info["informative_lag_mass"] = informative(profiles[:, -1], maps).tolist()
+    info["informative_lag_mass"] = informative(by_lag(profiles[:, -1], maps)).tolist()
     return split(lambda tokens: log_conditionals(world, tokens), zero(), zero(), info)
 
 
@@ -208,21 +224,26 @@ def learnt(found: Projection, length: int) -> dict[str, Any]:
     return {
         "profiles": [c.family.label(c.slope, c.start) for c in (found.columns[h] for h in order)],
         "weight": found.weight[order].tolist(),
-        "informative_lag_mass": informative(last, found.maps).tolist(),
+        "informative_lag_mass": informative(by_lag(last, found.maps)).tolist(),
     }
 
 
-def informative(profile: Float[np.ndarray, "head place"], maps: programme.Maps) -> Float[np.ndarray, "lag"]:
-    """u_g = w_g - sum_y min_a M_g[a, y] with M_g = sum_h alpha_h[lag g] M_h: what depends on the token at lag g.
-
-    Constants move freely between lags, so weights alone mean nothing; this does.
+def by_lag(profile: Float[np.ndarray, "head place"], maps: programme.Maps) -> Float[np.ndarray, "lag token vocab"]:
+    """M_g = sum_h alpha_h[lag g] M_h.
 
     Args:
       profile: every head's attention at one position; column 0 is the start symbol's, the last token's is never read.
       maps: M_h.
     """
-    by_lag = np.einsum("hg,hay->gay", profile[:, 1:-1][:, ::-1], maps[:, 1:])
-    return by_lag[:, 0].sum(-1) - by_lag.min(1).sum(-1)
+    return np.einsum("hg,hay->gay", profile[:, 1:-1][:, ::-1], maps[:, 1:])
+
+
+def informative(maps: Float[np.ndarray, "lag token vocab"]) -> Float[np.ndarray, "lag"]:
+    """u_g = w_g - sum_y min_a M_g[a, y]: what depends on the token at lag g.
+
+    Constants move freely between lags, so weights alone mean nothing; this does.
+    """
+    return maps[:, 0].sum(-1) - maps.min(1).sum(-1)
 
 
 def law(found: Projection, contexts: Contexts) -> Float[np.ndarray, "context vocab"]:

@@ -57,7 +57,7 @@ def project(
     """
     dictionary = (UNIGRAM, *dictionary)
     columns = columns or seeds(dictionary, contexts.length)
-    best, slack = None, 1e-3
+    best, slack = None, tolerance if _complete(dictionary, columns, contexts.length) else 1e-3
     for number in range(rounds):
         features = read(columns, contexts)
         maps = programme.solve(features, contexts.target, contexts.weight, max(tolerance / 4, 0.02 * slack)).maps
@@ -75,6 +75,12 @@ def project(
         columns = (*(columns[h] for h in kept), *fresh)
     assert best is not None
     return best
+
+
+def _complete(dictionary: Dictionary, columns: tuple[Column, ...], length: int) -> bool:
+    """Whether the columns are all of the dictionary, so that the first programme is the last."""
+    sizes = [len(slopes) * len(starts) for slopes, starts in (family.grid(length) for family in dictionary)]
+    return not any(any(family.searched) for family in dictionary) and len(columns) >= sum(sizes)
 
 
 def distinct(columns: tuple[Column, ...], fresh: list[Column], length: int) -> tuple[Column, ...]:

@@ -15,7 +15,10 @@ from models.perception.contexts import Contexts, excess
 
 
 class Absolute(NamedTuple):
-    """maps[t] is [source, 1 + vocab, vocab]: the start symbol is the only source at t = 0, else tokens 0 ... t - 1."""
+    """maps[t] is [source, 1 + vocab, vocab]: the start symbol is the only source at t = 0, else tokens 0 ... t - 1.
+
+    Where contexts have phases, there is one for each moment that has weight, whatever its t.
+    """
 
     maps: tuple[Float[np.ndarray, "source symbol vocab"], ...]
     excess: float
@@ -23,17 +26,20 @@ class Absolute(NamedTuple):
 
 
 def project(contexts: Contexts, tolerance: float = 1e-9) -> Absolute:
-    """The optimum at every position that has weight; elsewhere the even law."""
-    vocab = contexts.vocab
-    maps = [np.full((max(t, 1), 1 + vocab, vocab), 1 / (vocab * max(t, 1))) for t in range(contexts.length)]
+    """The optimum at every moment that has weight; at other positions the even law."""
+    vocab, solved = contexts.vocab, []
     guess, gap = np.empty_like(contexts.target), 0.0
-    for t, here in contexts.times:
+    for here in contexts.moments:
+        t, weight = int(contexts.time[here.start]), contexts.weight[here]
         features = sources(contexts.tokens[contexts.row[here], :t], vocab)
-        weight = contexts.weight[here]
         found = programme.solve(features, contexts.target[here], weight / weight.sum(), tolerance)
-        maps[t], guess[here] = found.maps, programme.mixed(features, found.maps)
+        guess[here] = programme.mixed(features, found.maps)
         gap += weight.sum() * found.certificate
-    return Absolute(tuple(maps), excess(contexts, guess), float(gap))
+        solved.append((t, found.maps))
+    if contexts.phase is None:
+        even = {t: np.full((max(t, 1), 1 + vocab, vocab), 1 / (vocab * max(t, 1))) for t in range(contexts.length)}
+        solved = sorted((even | dict(solved)).items())
+    return Absolute(tuple(maps for _, maps in solved), excess(contexts, guess), float(gap))
 
 
 def sources(past: Int[np.ndarray, "context source"], vocab: int) -> programme.Features:

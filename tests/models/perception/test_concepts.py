@@ -34,6 +34,9 @@ HOMES = {  # a world, and the concepts that must find nothing to lose there
     "matched": (matched.match(urn.dirichlet(2, 0.5), 1), {"match"}),
 }
 NESTED = [  # smaller, larger: the larger dictionary or the finer feature cannot lose more
+    ("unigram", "order_free"),
+    ("unigram", "alibi"),
+    ("unigram", "window, blind"),
     ("order_free", "decay"),
     ("order_free", "power_decay"),
     ("decay", "monotone"),
