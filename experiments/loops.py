@@ -173,3 +173,110 @@ class Brackets:
         after = stack.copy()
         after[np.flatnonzero(opens), depth[opens]] = tokens[opens]
         return depth + np.where(opens, 1, np.where(tokens == 2 * self.kinds, 0, -1)), after
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Laws that take turns over one memory."""
+
+    phases: tuple[Loop, ...]
+
+    def start(self, batch):
+        """(time, memory)."""
+        return 0, self.phases[0].start(batch)
+
+    def law(self, state):
+        """That of the phase."""
+        return self.phases[state[0] % len(self.phases)].law(state[1])
+
+    def advance(self, state, tokens):
+        """The memory is that of all."""
+        return state[0] + 1, self.phases[0].advance(state[1], tokens)
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """Laplace's rule for each context of some last tokens, which are uniform themselves."""
+
+    vocab: int
+    order: int
+    alpha: float
+
+    def start(self, batch):
+        """(time, context, counts)."""
+        return 0, np.zeros(batch, np.int64), np.full((batch, self.vocab**self.order, self.vocab), self.alpha)
+
+    def law(self, state):
+        """Counts of this context over their sum."""
+        time, context, counts = state
+        if time < self.order:
+            return np.full((len(context), self.vocab), 1 / self.vocab)
+        here = counts[np.arange(len(context)), context]
+        return here / here.sum(1, keepdims=True)
+
+    def advance(self, state, tokens):
+        """One more in this context, and the next one."""
+        time, context, counts = state
+        if time >= self.order:
+            counts = counts.copy()
+            counts[np.arange(len(context)), context, tokens] += 1
+        return time + 1, (context * self.vocab + tokens) % self.vocab**self.order, counts
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Letters, a separator, the same letters, the end; then the next."""
+
+    length: int
+    letters: int
+
+    def start(self, batch):
+        """(place, what was said)."""
+        return 0, np.zeros((batch, self.length), np.int64)
+
+    def law(self, state):
+        """Uniform over letters, or certain."""
+        place, said = state
+        law = np.zeros((len(said), self.letters + 2))
+        if place < self.length:
+            law[:, : self.letters] = 1 / self.letters
+        elif place == self.length:
+            law[:, self.letters] = 1
+        elif place <= 2 * self.length:
+            law[np.arange(len(said)), said[:, place - self.length - 1]] = 1
+        else:
+            law[:, -1] = 1
+        return law
+
+    def advance(self, state, tokens):
+        """One place on."""
+        place, said = state
+        if place < self.length:
+            said = said.copy()
+            said[:, place] = tokens
+        return (place + 1) % (2 * self.length + 2), said
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """One of several, by Bayes."""
+
+    loops: tuple[Loop, ...]
+    weights: Float[np.ndarray, "component"]
+
+    def start(self, batch):
+        """(posterior, the memory of each)."""
+        return np.tile(self.weights, (batch, 1)), [loop.start(batch) for loop in self.loops]
+
+    def law(self, state):
+        """Averaged over the posterior."""
+        return np.einsum("bc,cbv->bv", state[0], self._laws(state))
+
+    def advance(self, state, tokens):
+        """Bayes, then each its own."""
+        joint = state[0] * self._laws(state)[:, np.arange(len(tokens)), tokens].T
+        after = [loop.advance(memory, tokens) for loop, memory in zip(self.loops, state[1], strict=True)]
+        return joint / joint.sum(1, keepdims=True), after
+
+    def _laws(self, state):
+        return np.stack([loop.law(memory) for loop, memory in zip(self.loops, state[1], strict=True)])

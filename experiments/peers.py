@@ -1,6 +1,7 @@
-"""Other people's exact laws, for `experiments.bench` alone: hmmlearn and genlm-grammar, where they are installed."""
+"""Other exact laws, for `experiments.bench` alone: JAX filters as one writes them, and, where installed, libraries."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,16 +15,42 @@ from worlds.hmm import HMM
 TOKENS = 8  # of the random grammar
 
 
-def hmmlearn(states: int, vocab: int) -> tuple[HMM, Callable[[Int[np.ndarray, "batch time"]], float]]:
-    """A random world whose states speak, then move, and its total log-probability by hmmlearn."""
-    from hmmlearn.hmm import CategoricalHMM  # pyright: ignore[reportMissingImports]
-
+def emitting(states: int, vocab: int) -> tuple[HMM, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """A random world whose states speak, then move; and its first law, moves and words as other libraries ask them."""
     random = np.random.default_rng(0)
     first, moves, says = (random.dirichlet(np.ones(n), m) for n, m in ((states, 1), (states, states), (vocab, states)))
-    peer = CategoricalHMM(n_components=states)
-    peer.startprob_, peer.transmat_, peer.emissionprob_, peer.n_features = first[0], moves, says, vocab
-    world = HMM(jnp.asarray(says.T[:, :, None] * moves[None]), jnp.asarray(first[0]))
-    return world, lambda tokens: peer.score(tokens.reshape(-1, 1), [tokens.shape[1]] * len(tokens))
+    return HMM(jnp.asarray(says.T[:, :, None] * moves[None]), jnp.asarray(first[0])), (first[0], moves, says)
+
+
+def forward(world: HMM, tokens: Int[jax.Array, "time"]) -> Float[jax.Array, "time vocab"]:
+    """The forward filter over operators, one sequence, in plain numbers: what a JAX user writes in six lines."""
+
+    def step(belief, token):
+        joint = belief @ world.transition[token]
+        return joint / joint.sum(), jnp.log(belief @ world.transition.sum(-1).T)
+
+    return jax.lax.scan(step, world.initial, tokens)[1]
+
+
+def forward_emitting(numbers: Any, tokens: Int[jax.Array, "time"]) -> Float[jax.Array, "time vocab"]:
+    """The same where states speak, then move: one matrix for all tokens, as dynamax has it."""
+    first, moves, says = numbers
+
+    def step(belief, token):
+        seen = belief * says[:, token]
+        return seen / seen.sum() @ moves, jnp.log(belief @ says)
+
+    return jax.lax.scan(step, first, tokens)[1]
+
+
+def hmmlearn(numbers: Any) -> Callable[[Int[np.ndarray, "batch time"]], float]:
+    """The total log-probability of sequences by hmmlearn."""
+    from hmmlearn.hmm import CategoricalHMM  # pyright: ignore[reportMissingImports]
+
+    peer = CategoricalHMM(n_components=len(numbers[0]))
+    peer.startprob_, peer.transmat_, peer.emissionprob_ = numbers
+    peer.n_features = numbers[2].shape[1]
+    return lambda tokens: peer.score(tokens.reshape(-1, 1), [tokens.shape[1]] * len(tokens))
 
 
 def random_rules(symbols: int, seed: int = 0) -> str:

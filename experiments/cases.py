@@ -1,0 +1,202 @@
+"""What `experiments.bench` compares: for each family of worlds its laws and its samples, ours and somebody else's."""
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import backend, loops, peers
+from worlds import (
+    base,
+    combinators,
+    decay,
+    dyck,
+    grammar,
+    hmm,
+    in_context,
+    kernel,
+    positional,
+    recall,
+    table,
+    urn,
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Two ways of doing one thing."""
+
+    name: str
+    peer_name: str
+    ours: Callable[[], Any]
+    peer: Callable[[], Any]
+    tokens: int
+    peer_tokens: int
+    goal: float | None = None
+    same: bool = True  # both return the same numbers (samples, and other people's totals, are not compared)
+
+
+def finite(cfg: Any) -> Iterator[Case]:
+    """Hidden Markov worlds, 16 tokens: with an operator for each, and with one matrix for all."""
+    world = hmm.random_hmm(cfg.states, 16, 1.0, 0)
+    name = f"finite state, {cfg.states} states"
+    operators, initial = np.asarray(world.transition), np.asarray(world.initial)
+    tokens = _drawn(world, cfg.batch, cfg.length)
+    one, grouped = (loops.Finite(operators, initial, x) for x in (False, True))
+    yield _scoring(name, world, tokens, one, "numpy, an operator per sequence", 20.0)
+    yield _scoring(name, world, tokens, grouped, "numpy, grouped by token")
+    yield _against(name, world, tokens, "jax, mapped filter", peers.forward, world, 1.0)
+    yield _sampling(name, world, cfg, grouped)
+    world, numbers = peers.emitting(cfg.states, 16)
+    tokens, name = _drawn(world, cfg.batch, cfg.length), f"{name}, one matrix"
+    yield _against(name, world, tokens, "jax, mapped filter", peers.forward_emitting, numbers, 1.0)
+    if find_spec("hmmlearn"):
+        peer = functools.partial(peers.hmmlearn(numbers), tokens)
+        ours = functools.partial(_scores(base.log_conditionals), world, tokens)
+        yield Case(f"{name}: laws", "hmmlearn, totals only", ours, peer, tokens.size, tokens.size, same=False)
+
+
+def decaying(cfg: Any) -> Iterator[Case]:
+    """Decaying attention over 8 tokens: parallel beside its own scan, and beside a loop."""
+    rows = np.asarray(table.dirichlet(8, "mixture"))
+    power = np.arange(1.0, cfg.length + 1) ** -1.5
+    made = {
+        "lags, geometric, endless": (kernel.geometric(0.9), None, loops.Geometric(0.9, rows)),
+        "lags, power law, endless": (kernel.power(1.5), None, loops.Window(power, rows)),
+        "lags, power law to 32": (kernel.power(1.5), 32, loops.Window(power[:32], rows)),
+    }
+    for name, (weights, horizon, loop) in made.items():
+        world = decay.decay(8, weights, rows.tolist(), horizon=horizon)
+        tokens = _drawn(world, cfg.batch, cfg.length)
+        yield _against(name, world, tokens, "its own scan", base.filtered, world, 10.0)
+        yield _scoring(name, world, tokens, loop)
+        yield _sampling(name, world, cfg, loop)
+
+
+def placed(cfg: Any) -> Iterator[Case]:
+    """A table that turns with the clock."""
+    rows = np.asarray(table.dirichlet(8, "mixture"))
+    world = positional.periodic(8, 3, kernel.geometric(0.9), rows.tolist(), "table")
+    loop = loops.Turns(tuple(loops.Geometric(0.9, np.roll(rows, -j, axis=0)) for j in range(3)))
+    yield from _both("periodic, three tables", world, cfg, loop)
+
+
+def learnt(cfg: Any) -> Iterator[Case]:
+    """The urn, and a Markov chain of order two."""
+    yield from _both("urn", urn.dirichlet(8, 0.5), cfg, loops.Urn(8, 0.5))
+    yield from _both("markov in context", in_context.markov_in_context(4, 2, 0.5), cfg, loops.Contexts(4, 2, 0.5))
+
+
+def grammars(cfg: Any) -> Iterator[Case]:
+    """Dyck words of any depth; and a random grammar, an open document of at most 32 tokens in each of 64 sequences."""
+    yield from _both("dyck", dyck.dyck(2, 0.4), cfg, loops.Brackets(2, 0.4, cfg.length))
+    if not find_spec("genlm"):
+        return
+    text = peers.random_rules(cfg.symbols)
+    world = grammar.pcfg(text)
+    tokens = peers.open_documents(world, min(cfg.length, 32), min(cfg.batch, 64))
+    few = tokens[:2]
+    score = _scores(base.log_conditionals)
+    laws = peers.genlm(text, world, few)
+    apart = float(np.abs(np.exp(np.asarray(score(world, tokens))[:2]) - np.exp(laws)).max())
+    ours, peer = functools.partial(score, world, tokens), functools.partial(peers.genlm, text, world, few)
+    name = f"grammar, {5 * cfg.symbols} rules, {tokens.shape[1]} tokens: laws"
+    label = f"genlm-grammar (laws {apart:.0e} apart)"  # its closures are iterated, so this is said, not refused
+    yield Case(name, label, ours, peer, tokens.size, few.size, 50.0, same=False)
+
+
+def recalling(cfg: Any) -> Iterator[Case]:
+    """Copying ten letters."""
+    yield from _both("copy", recall.copy(10, 8), cfg, loops.Copies(10, 8))
+
+
+def combined(cfg: Any) -> Iterator[Case]:
+    """A noisy world, which is a hidden Markov world again, and a mixture of two."""
+    clean, other = (hmm.random_hmm(8, 4, 0.5, seed) for seed in (0, 1))
+    operators = np.asarray(clean.transition)
+    seen = loops.Finite(0.9 * operators + 0.1 * operators.mean(0), np.asarray(clean.initial), False)
+    yield from _both("noisy", combinators.noisy(clean, 0.1), cfg, seen)
+    parts = tuple(loops.Finite(np.asarray(x.transition), np.asarray(x.initial), False) for x in (clean, other))
+    mixed = loops.Mixed(parts, np.array([0.3, 0.7]))
+    yield from _both("mixture", combinators.mixture([clean, other], [0.3, 0.7]), cfg, mixed)
+
+
+GROUPS: dict[str, Callable[[Any], Iterator[Case]]] = {
+    "finite": finite,
+    "decaying": decaying,
+    "positional": placed,
+    "learnt": learnt,
+    "grammar": grammars,
+    "recall": recalling,
+    "combinators": combined,
+}
+
+
+def _both(name: str, world: Any, cfg: Any, loop: loops.Loop) -> Iterator[Case]:
+    """Laws and samples beside a loop."""
+    yield _scoring(name, world, _drawn(world, cfg.batch, cfg.length), loop)
+    yield _sampling(name, world, cfg, loop)
+
+
+def _scoring(
+    name: str, world: Any, tokens: np.ndarray, loop: loops.Loop, label: str = "numpy", goal: float | None = None
+) -> Case:
+    """All conditionals of given tokens, beside a loop."""
+    ours = functools.partial(_scores(base.log_conditionals), world, tokens)
+    peer = functools.partial(loops.score, loop, tokens)
+    return Case(f"{name}: laws", label, ours, peer, tokens.size, tokens.size, goal)
+
+
+def _against(
+    name: str, world: Any, tokens: np.ndarray, label: str, form: Callable[..., Any], numbers: Any, goal: float
+) -> Case:
+    """All conditionals of given tokens, beside a form for one sequence that is mapped and shared in the same way."""
+    ours = functools.partial(_scores(base.log_conditionals), world, tokens)
+    peer = functools.partial(_scores(form), numbers, tokens)
+    return Case(f"{name}: laws", label, ours, peer, tokens.size, tokens.size, goal)
+
+
+def _sampling(name: str, world: Any, cfg: Any, loop: loops.Loop) -> Case:
+    """Draws, with no scoring beside them."""
+    count, random = cfg.batch * cfg.length, np.random.default_rng(0)
+    ours = functools.partial(_drawn, world, cfg.batch, cfg.length)
+    peer = functools.partial(loops.sample, loop, random, cfg.batch, cfg.length)
+    return Case(f"{name}: samples", "numpy", ours, peer, count, count, same=False)
+
+
+@functools.cache
+def _scores(form: Callable[..., Any]) -> Callable[[Any, np.ndarray], np.ndarray]:
+    """Scoring as the package does it: sequences shared between the devices, at once within each."""
+    each = jax.jit(backend.spread(lambda numbers, part: jax.vmap(form, (None, 0))(numbers, part)))
+
+    def score(numbers, tokens):
+        parts, count = _parts(tokens)
+        said = each(numbers, parts)
+        return said.reshape(-1, *said.shape[2:])[:count]
+
+    return score
+
+
+@functools.lru_cache
+def _draws(length: int) -> Callable[..., jax.Array]:
+    def part(world, keys):
+        return jax.vmap(lambda key: base.sample(world, key, length))(keys)
+
+    return jax.jit(backend.spread(part))
+
+
+def _drawn(world: Any, batch: int, length: int) -> np.ndarray:
+    """Samples, shared between the devices in the same way."""
+    parts, count = _parts(jax.random.split(jax.random.key(0), batch))
+    return np.asarray(_draws(length)(world, parts)).reshape(-1, length)[:count]
+
+
+def _parts(items: Any) -> tuple[Any, int]:
+    """One part for each device, [device, sequence, ...], and the true number of sequences."""
+    padded, count = backend.padded(items)
+    return jnp.reshape(padded, (jax.device_count(), -1, *padded.shape[1:])), count
