@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ Report = Callable[[int, float, float], None]
 """(steps done, mean loss and mean excess of the last chunk, over the members that have not diverged)."""
 
 
+@runtime_checkable
 class Checkpoint(Protocol):
     """Where a training's state, (members, curve), is kept between chunks."""
 
