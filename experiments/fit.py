@@ -234,7 +234,7 @@ def save(path: Path, tree: Any) -> None:
 
 def load(path: Path, like: Any) -> Any:
     """Reads what `save` wrote, into the structure and types of `like`; refuses a file of another shape."""
-    with np.load(path, allow_pickle=False) as file:
+    with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
         found = [file[f"arr_{i}"] for i in range(len(file.files))]
     leaves, structure = jax.tree.flatten(like)
     if len(found) != len(leaves) or any(a.dtype != _plain(b).dtype for a, b in zip(found, leaves, strict=True)):
