@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.alchemy import Reals, Shape
+from experiments.factors import asked
 from experiments.observe.base import Checked
 from experiments.reach import check
 from experiments.solve import solved
@@ -56,6 +57,7 @@ def build(cfg: DictConfig) -> Cell:
         spec = made(cfg.instantiation)(vocab=world.vocab_size, length=shape.length, scheme=scheme)
         protocols = made(cfg.observe)
         check(spec, reals, world.vocab_size)
+        asked(config["reach"]["ladder"], shape, reals, config["ladder"])
         _check(config, protocols)
         for protocol in protocols.values():
             if isinstance(protocol, Checked):

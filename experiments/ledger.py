@@ -73,7 +73,7 @@ def ledger(rungs: Rungs) -> dict[str, Any]:
         name, i, r, gap, these = "", undefined(), undefined(), undefined(), undefined()
     else:
         name, best, i = instantiated(rungs)
-        r, these, gap = over_seeds(rungs.members), reached(rungs.members), _training_gap(rungs, best, i)
+        r, these, gap = over_seeds(rungs.members), reached(rungs.members), training_gap(rungs, best, i)
     gaps = {"P-D": p - d, "I-P": (i - p).at_least(0.0) if rungs.contained else i - p, "R-I": gap}
     losses = {"D": rungs.floor, "P": _loss(rungs, p), "I": _loss(rungs, i), "R": _loss(rungs, r)}
     gaps["R-D"] = r - d
@@ -97,7 +97,7 @@ def ledger(rungs: Rungs) -> dict[str, Any]:
     }
 
 
-def _training_gap(rungs: Rungs, best: Measured, i: Quantity) -> Quantity:
+def training_gap(rungs: Rungs, best: Measured, i: Quantity) -> Quantity:
     """R - I: at least what the seeds lose to the witness, paired by sequence; at most what they lose to I's low end."""
     r = over_seeds(rungs.members)
     if not np.isfinite(r.value):

@@ -8,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from experiments.cell import SCHEMA, Cell, identity
 from experiments.diagnose import diagnose
+from experiments.factors import Cells, split
 from experiments.layers import Floor, Trained, blind, zeros
 from experiments.ledger import Rungs, entry, ledger, over_seeds, plain
 from experiments.oracle import summary
@@ -21,6 +22,7 @@ def record(
     rungs: dict[int, Rungs],
     observed: dict[str, Any],
     diverged: dict[int, int],
+    ladder: Cells | None,
 ) -> dict[str, Any]:
     """Everything a run found, as plain numbers."""
     length, chosen = cell.shape.length, cell.config["ledger"]
@@ -46,6 +48,7 @@ def record(
         **ledger(rungs[length]._replace(observed=observed[chosen].score)),
         "diverged": {str(seed): step for seed, step in diverged.items()},
         "settled": settled(rungs[length], diverged),
+        "ladder": None if ladder is None else _plain(split(ladder, rungs[length])),
         "oracle": summary(cell, rungs[length]),
         "perceived": perception(perceived[length]),
         "protocols": {k: protocol(o) for k, o in observed.items()},

@@ -15,6 +15,7 @@ import experiments.schema  # noqa: F401  the types of the config
 from experiments import backend, folder, layers
 from experiments.cell import Cell, build, made
 from experiments.entry import command
+from experiments.factors import cells
 from experiments.record import curves, record
 from experiments.screen import Screen
 
@@ -44,10 +45,11 @@ def measured(cell: Cell, place: Path, screen: Screen) -> dict[str, Any]:
         perceived = layers.perceive(cell, screen)
         trained = layers.train(cell, work, screen, floors[cell.shape.length])
         oracles = layers.oracle(cell, trained, work, screen)
-        witnesses = layers.witnesses(cell, trained, oracles, store)
+        ladder = cells(cell, floors[cell.shape.length], trained.params, work, screen)
+        witnesses = layers.witnesses(cell, trained, oracles, store, ladder)
         rungs = layers.measure(cell, floors, perceived, trained, witnesses, screen)
         observed = layers.observe(cell, floors, trained, rungs, screen)
-        ledger = record(cell, floors, perceived, rungs, observed, layers.diverged(cell, trained))
+        ledger = record(cell, floors, perceived, rungs, observed, layers.diverged(cell, trained), ladder)
         layers.remember(cell, trained, witnesses, rungs, store)
         seen = curves(trained, oracles, floors, rungs, observed)
         folder.write_all(place, ledger, trained.params, seen, time.monotonic() - began)

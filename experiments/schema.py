@@ -11,12 +11,14 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from experiments.alchemy import Reals, Shape
+from experiments.factors import SETTINGS
 
-# The group reach holds the fields of Shape and Reals, and the number of seeds: derived, not restated.
-Reach = dataclasses.make_dataclass(
-    "Reach",
-    [(f.name, f.type, f.default) for part in (Shape, Reals) for f in dataclasses.fields(part)] + [("seeds", int, 4)],
-)
+# The group reach holds the fields of Shape and Reals, the number of seeds and the ladder: derived, not restated.
+KNOBS = [(f.name, f.type, f.default) for part in (Shape, Reals) for f in dataclasses.fields(part)]
+Reach = dataclasses.make_dataclass("Reach", [*KNOBS, ("seeds", int, 4), ("ladder", str, "off")])
+
+# What the ladder of experiments/factors.py holds for ideal: as many times the steps, and these settings.
+Ladder = dataclasses.make_dataclass("Ladder", [("duration", float, 4.0), *(k for k in KNOBS if k[0] in SETTINGS)])
 
 
 @dataclass
@@ -60,6 +62,7 @@ class Config:
     perception: Any = MISSING
     instantiation: Any = MISSING
     reach: Reach = field(default_factory=Reach)  # type: ignore[valid-type]
+    ladder: Ladder = field(default_factory=Ladder)  # type: ignore[valid-type]
     oracle: Oracle = field(default_factory=Oracle)
     measure: Measure = field(default_factory=Measure)
     observe: Any = MISSING

@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from experiments import diagnose
+from experiments import diagnose, shares
 from experiments.ledger import GAPS, number
 
 NAMES = {
@@ -46,6 +46,8 @@ def show(ledger: dict[str, Any], console: Console) -> None:
     console.print(table)
     for gap in GAPS:
         console.print(f"[bold]{gap}[/bold]  {ledger['sentences'][gap]}", highlight=False)
+    if ledger.get("ladder"):
+        shares.show(ledger["ladder"], console)
     console.print(_lengths(ledger))
     console.print(_protocols(ledger))
     diagnose.show(ledger["diagnosis"], console)
