@@ -2,7 +2,8 @@
 
 After the prefix `tokens`: the law of the next token and log p(tokens). From the start: h_1 ... h_length and the zeros
 by name. All in nats per token; "-inf" stands for what is impossible. `world.target_entropy=H world.solve_for=NAME`
-first finds the number of that name at which the world's entropy rate is H.
+first finds the number of that name at which the world's entropy rate is H; or its floor at `length`, where the rate is
+not known to a millionth of a nat.
 """
 
 import json
@@ -30,7 +31,7 @@ from experiments.solve import solved
 from experiments.streams import stream
 from worlds import base, latent
 from worlds.base import World
-from worlds.quantity import Quantity, undefined
+from worlds.quantity import Quantity, certified, undefined
 from worlds.recall import Answers
 
 
@@ -54,7 +55,7 @@ def law(cfg: DictConfig) -> None:
     """Config -> world -> its law, as text or JSON."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     try:
-        node, found = solved(config["world"])
+        node, found = solved(config["world"], config["length"])
         world = instantiate(node, _convert_="all")
         _check(config, world)
     except InstantiationException as error:
@@ -87,8 +88,9 @@ def laws(world: World, config: dict[str, Any]) -> dict[str, Any]:
     zeros = {"floor": base.estimate(h @ measured.position, measured), "bayes_floor": floors[-1]}
     if isinstance(world, latent.HasLatent):
         zeros["latent_aware_floor"] = latent.latent_floors(world, config["length"], key, config["sequences"])[-1]
-    if isinstance(world, base.HasEntropyRate):
-        zeros["entropy_rate"] = world.entropy_rate()
+    most = float(np.log(world.vocab_size))
+    known = isinstance(world, base.HasEntropyRate)
+    zeros["entropy_rate"] = world.entropy_rate() if known else certified(most / 2, 0.0, most)
     if isinstance(world, Answers):
         zeros["answers_floor"] = at_answers(world, h, measured)
     return {

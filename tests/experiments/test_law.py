@@ -96,7 +96,7 @@ def test_numbers_have_one_digest_whatever_config_they_came_from(type_in):
         ),
         (["world=coin", "world.solve_for=p", "world.target_entropy=0.7"], "0.7 lies outside"),
         (["world=pcfg", "world.solve_for=document", "world.target_entropy=0.7"], "of none; but is 'document'"),
-        (["world=decay", "world.solve_for=noise", "world.target_entropy=0.7"], "must be known to 1e-06 nats"),
+        (["world=decay", "world.solve_for=noise", "world.target_entropy=0.7", "length=32"], "known to 1e-06 nats"),
     ],
 )
 def test_bad_input_ends_in_one_message(type_in, capsys, words, rule):
@@ -125,6 +125,28 @@ def test_the_solver_reaches_nested_numbers_and_leaves_others_alone():
     node, _ = solved(noisy | {"target_entropy": 0.6, "solve_for": "world.p"})
     assert node["rate"] == 0.1 and node["world"]["p"] > 0.1
     assert solved(coin) == (coin, {})
+
+
+def test_where_no_entropy_rate_is_known_the_solver_aims_at_the_floor():
+    """Two tokens, each context an urn: h_1 = ln 2, h_2 = that of a fresh row, ln 2, h_3 of rows seen once or never."""
+    node = {"_target_": "worlds.in_context.markov_in_context", "vocab": 2, "order": 1, "alpha": 1.0}
+    again, found = solved(node | {"target_entropy": 0.68, "solve_for": "alpha"}, length=3)
+    assert set(found) == {"alpha", "target_entropy", "floor", "length"} and found["length"] == 3
+    a = again["alpha"]
+    q = np.array([a + 1, a]) / (
+        2 * a + 1
+    )  # a row that was seen once; the chain is in the same context half of the time
+    h = [np.log(2), np.log(2), np.log(2) / 2 - q @ np.log(q) / 2]
+    assert np.mean(h) == pytest.approx(0.68, abs=1e-12) and found["floor"] == pytest.approx(0.68, abs=1e-12)
+    with pytest.raises(ValueError, match="0.1 lies outside"):
+        solved(node | {"target_entropy": 0.1, "solve_for": "alpha"}, length=3)
+    with pytest.raises(ValueError, match="at most 20000 prefixes are enumerated; but .* at length 40"):
+        solved(node | {"target_entropy": 0.6, "solve_for": "alpha"}, length=40)
+
+
+def test_where_no_entropy_rate_is_known_its_bounds_are_told(type_in):
+    zeros = json.loads(type_in("world=switching", "world.vocab=2", "length=2", "json=true").out)["zeros"]
+    assert zeros["entropy_rate"] == {"value": np.log(2) / 2, "low": 0.0, "high": np.log(2), "class": "certified"}
 
 
 def test_the_solver_stays_where_the_world_accepts_the_number():
