@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.stats
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Key
 
 from worlds.quantity import Quantity
@@ -99,6 +100,8 @@ def sample_with_law(
     world: World, key: Key[Array, ""], length: int
 ) -> tuple[Int[Array, "time"], Float[Array, "time vocab"]]:
     """Draws one sequence, and returns the conditionals that each of its tokens was drawn from."""
+    if length < 1:
+        raise ValueError(f"sample: length must be at least 1 token, but is {length}")
     world = sized(world, length)
     return world.sample_with_law(key, length) if isinstance(world, Drawing) else drawn(world, key, length)
 
@@ -117,12 +120,14 @@ def drawn(world: World, key: Key[Array, ""], length: int) -> tuple[Int[Array, "t
 
 def log_conditionals(world: World, tokens: Int[Array, "time"]) -> Float[Array, "time vocab"]:
     """Returns log p(x_t = v | x_1 ... x_{t-1}) for every t and v, by the parallel form where the world has one."""
+    _check_tokens(world, tokens)
     world = sized(world, len(tokens))
     return world.log_conditionals(tokens) if isinstance(world, Parallel) else filtered(world, tokens)
 
 
 def filtered(world: World, tokens: Int[Array, "time"]) -> Float[Array, "time vocab"]:
     """The same, always by the world's own filter."""
+    _check_tokens(world, tokens)
     world = sized(world, len(tokens))
 
     def step(state, token):
@@ -138,8 +143,19 @@ def log_prob(world: World, tokens: Int[Array, "time"]) -> Float[Array, ""]:
 
 def states(world: World, tokens: Int[Array, "time"]) -> State:
     """The states before each token, stacked along time."""
+    _check_tokens(world, tokens)
     world = sized(world, len(tokens))
     return jax.lax.scan(lambda s, token: (world.advance(s, token), s), world.start(), tokens)[1]
+
+
+def _check_tokens(world: World, tokens: Int[Array, "time"]) -> None:
+    """Refuses tokens outside the vocabulary, where they are seen; in a compiled program nothing can be refused."""
+    if isinstance(tokens, Tracer) or len(tokens) == 0:
+        return
+    low, high = int(np.min(tokens)), int(np.max(tokens))
+    if low < 0 or high >= world.vocab_size:
+        wrong = low if low < 0 else high
+        raise ValueError(f"tokens: all must lie in 0 ... {world.vocab_size - 1}, the vocabulary, but one is {wrong}")
 
 
 def entropy(logs: Float[Array, "*batch vocab"]) -> Float[Array, "*batch"]:

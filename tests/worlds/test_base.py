@@ -148,3 +148,15 @@ def test_sampled_floors_hold_the_enumerated_ones():
 def test_bad_functionals_are_refused_with_the_rule(length, sequences, message):
     with pytest.raises(ValueError, match=message):
         base.functional(hmm.mess3(0.15, 0.6), length, KEY, sequences, limit=0)
+
+
+@pytest.mark.parametrize("function", [base.log_conditionals, base.filtered, base.log_prob, base.states])
+@pytest.mark.parametrize(("tokens", "wrong"), [([0, 3, 1], 3), ([0, -1], -1)])
+def test_tokens_outside_the_vocabulary_are_refused_with_the_rule(function, tokens, wrong):
+    with pytest.raises(ValueError, match=f"all must lie in 0 ... 2, the vocabulary, but one is {wrong}"):
+        function(hmm.mess3(0.15, 0.6), jnp.array(tokens))
+
+
+def test_an_empty_sample_is_refused_with_the_rule():
+    with pytest.raises(ValueError, match="sample: length must be at least 1 token, but is 0"):
+        base.sample(hmm.mess3(0.15, 0.6), KEY, 0)
