@@ -150,7 +150,16 @@ def test_floors_never_rise_from_a_stationary_start(name):
 
 
 def test_ten_thousand_tokens_score_without_nan(name):
-    world, steps = WORLDS[name], 64 if name in CUBIC else 10_000
+    scores_without_nan(WORLDS[name], 64 if name in CUBIC else 10_000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(CUBIC), scope="module")
+def test_ten_thousand_tokens_of_costly_worlds_score_without_nan(name):
+    scores_without_nan(WORLDS[name], 10_000)
+
+
+def scores_without_nan(world, steps):
     rng = np.random.default_rng(0)
     any_tokens = rng.integers(0, world.vocab_size, steps, np.int32)
     for given in (np.full(steps, -1, np.int32), any_tokens):
