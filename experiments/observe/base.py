@@ -46,7 +46,8 @@ class Observation(NamedTuple):
     fair: Float[np.ndarray, "member other"] | None = None  # the same behind `expected`; None where that is exact
     better: typing.Literal["smaller", "larger"] = "smaller"  # which scores are good ones
     window: int = 0  # the most tokens that a predictor sees at once
-    tokens: int = 0  # of text in a document
+    tokens: int = 0  # of text in a document of the marks
+    fair_tokens: int = 0  # and in one of the fair marks
     documents: str = ""  # a name for the sample: equal names, equal documents, so that marks are paired
 
 
@@ -225,6 +226,7 @@ def observed(
         better=better,
         window=sample.shape[1],
         tokens=sample.shape[1],
+        fair_tokens=sample.shape[1],
         documents=named(sample),
     )
 

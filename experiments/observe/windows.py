@@ -74,7 +74,7 @@ class Windows:
         target = expectation(world, law, cut, key_soft, self.soft)
         due = marks(self.reading, predict, world, law, cut, target, labels=True)
         found = self.report(cut, came, due, target.weight, law is not None, reached, floor)
-        return found._replace(tokens=cut.stream, documents=named(shown.tokens))
+        return found._replace(tokens=cut.stream, fair_tokens=target.tokens.shape[1], documents=named(shown.tokens))
 
     def report(
         self,
