@@ -41,7 +41,14 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)), (0, (3, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SEED: dict[str, Any] = {"markersize": 2.2, "markerfacecolor": "none", "markeredgewidth": 0.5, "linestyle": "none"}
-SPELT = {"nope": "NoPE", "alibi": "ALiBi", "rope": "RoPE"}  # as their papers write them; other schemes as they are
+SPELT = {
+    "nope": "NoPE",
+    "alibi": "ALiBi",
+    "rope": "RoPE",
+    "t5": "T5",
+    "fox": "FoX",
+    "kerple_log": "KERPLE",
+}  # as their papers write them; other schemes as they are
 
 
 def looks() -> Iterator[dict[str, Any]]:
