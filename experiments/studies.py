@@ -9,11 +9,25 @@ from pathlib import Path
 
 from rich.console import Console
 
+from experiments.claims import study as claims
+from experiments.fidelity.study import fidelity
 from experiments.found import Run
+from experiments.question import studies as question
+from experiments.reversals.study import protocols
+from experiments.scaling import scaling
 
 Study = Callable[[list[Run], Path, Console], list[str]]
 
-STUDIES: dict[str, Study] = {}
+STUDIES: dict[str, Study] = {
+    "fidelity": fidelity,
+    "protocols": protocols,
+    "claims": claims.study,
+    "alibi_question": question.alibi_question,
+    "extrapolation": question.extrapolation,
+    "slopes": question.slopes,
+    "long_range": question.long_range,
+    "scaling": scaling,
+}
 
 
 def named(runs: list[Run]) -> list[str]:
