@@ -69,6 +69,7 @@ class Config:
     ledger: str = "nonoverlapping"  # the protocol whose score is the ledger's O
     judged: str | None = None  # the protocol that the model is judged by, of any unit; null: the ledger's
     diagnose: Diagnose = field(default_factory=Diagnose)
+    draw: int = 0  # of a study that draws its cells at random
     planted: Any = None  # what a study of planted faults knows of this run; carried into ledger.json
     force: bool = False  # run again although the folder holds a finished run
     study: str | None = None  # what a multirun's end makes besides the report: a name of experiments/studies.py

@@ -90,17 +90,22 @@ class Charge(NamedTuple):
 
 def observation(ledger: dict[str, Any], m: float) -> Verdict:
     """The judged protocol: the gravest of the charges against it decides."""
-    name = ledger["judged"]
-    seen = ledger["protocols"][name]
-    charges = _nats(seen, name, m) if seen["unit"] == NATS else _other(seen, attainable(ledger).value)
-    gravity = (CLEAR, OPEN, SUSPECTED, BLAME).index
-    worst = max(charges, key=lambda charge: (gravity(held(charge.gap, m)), abs(charge.gap.value)))
+    name, gravity = ledger["judged"], (CLEAR, OPEN, SUSPECTED, BLAME).index
+    worst = max(charges(ledger, m), key=lambda charge: (gravity(held(charge.gap, m)), abs(charge.gap.value)))
     verdict = held(worst.gap, m)
     if verdict == CLEAR:
+        gap = _gap(ledger["gaps"]["O-R"]) if ledger["protocols"][name]["unit"] == NATS else worst.gap
         why = f"{name} says what is true of these weights, to {abs(worst.gap.value):.2g} nats"
-        return Verdict(CLEAR, ("O-R",), _gap(ledger["gaps"]["O-R"]) if seen["unit"] == NATS else worst.gap, why)
+        return Verdict(CLEAR, ("O-R",), gap, why)
     missing = "" if verdict == BLAME else "a sample, or an exact target, that closes this interval"
     return Verdict(verdict, (f"O-R, {worst.part}",), worst.gap, f"{name}: {worst.why}", missing, worst.cure)
+
+
+def charges(ledger: dict[str, Any], m: float) -> list[Charge]:
+    """Against the judged protocol."""
+    name = ledger["judged"]
+    seen = ledger["protocols"][name]
+    return _nats(seen, name, m) if seen["unit"] == NATS else _other(seen, attainable(ledger).value)
 
 
 def _nats(seen: dict[str, Any], name: str, m: float) -> list[Charge]:
@@ -188,7 +193,12 @@ def _further(asked: dict[str, Any]) -> tuple[str, ...]:
 
 def instantiation(ledger: dict[str, Any], m: float, reached: Verdict) -> Verdict:
     """Its best known weights against the world, then against the concept; blamed only where it was reached."""
-    over, gap, witness, reads = _best(ledger), _gap(ledger["gaps"]["I-P"]), ledger["witness"], ("I-P", "I-D", "R-I")
+    over, gap, witness, reads = (
+        best_known(ledger),
+        _gap(ledger["gaps"]["I-P"]),
+        ledger["witness"],
+        ("I-P", "I-D", "R-I"),
+    )
     known = Gap(gap.value, gap.value, gap.value)  # the upper end: what lies below it was sought, and not found
     if over.value <= m:
         why = f"it can hold the world: weights of {witness} are within {over.value:.2g} nats of it"
@@ -222,7 +232,7 @@ def perception(ledger: dict[str, Any], m: float, reached: Verdict, carried: Verd
     if gap.high <= m:
         return Verdict(CLEAR, reads[:1], gap, f"{concept} can hold this world to {max(gap.high, 0):.2g} nats")
     cost = f"even the best reader that {concept} allows loses {gap.value:.2g} nats"
-    if _best(ledger).value <= m:
+    if best_known(ledger).value <= m:
         return Verdict(CLEAR, reads[:2], gap, f"{cost}, but the network does more than it is named after")
     for layer, verdict in (("R", reached), ("I", carried)):
         if verdict.verdict != CLEAR and not (layer == "R" and ledger["contained"]):
@@ -242,7 +252,7 @@ def world(m: float, learnable: Gap) -> Verdict:
     return Verdict(verdict, ("D",), learnable, f"{learnable.value:.2g} nats can be learnt from the past at all")
 
 
-def _best(ledger: dict[str, Any]) -> Gap:
+def best_known(ledger: dict[str, Any]) -> Gap:
     """I - D: where the best known weights stand, and how far below the best may be."""
     best, floor = ledger["layers"]["I"], ledger["layers"]["D"]
     return Gap(*(number(best[k]) - number(floor[k]) for k in ("loss", "low", "high")))

@@ -123,6 +123,36 @@ class SoftmaxReadout(nnx.Module):
         return jax.nn.log_softmax(self.logits(x).astype(stored(x.dtype)))
 
 
+class NormedReadout(nnx.Module):
+    """Log softmax of logits brought to mean 0 and one learned size: no row can be surer than another by size alone."""
+
+    def __init__(self, spec: Any, linear: Linear):
+        self.logits = linear(spec.width, spec.vocab)
+        self.size = nnx.Param(jnp.ones((), stored(spec.dtype)))
+
+    def __call__(self, x: Float[Array, "time width"]) -> Float[Array, "time vocab"]:
+        """Log probabilities, at least in float32."""
+        logits = self.logits(x).astype(self.size[...].dtype)
+        logits = logits - logits.mean(-1, keepdims=True)
+        size = jnp.sqrt((logits**2).mean(-1, keepdims=True) + 1e-12)  # so that equal logits have a gradient
+        return jax.nn.log_softmax(self.size[...] * logits / size)
+
+
+class RoundedReadout(nnx.Module):
+    """Log softmax of logits in four bits, -16, -14 ... 14; the gradient is that of the logits before they are rounded.
+
+    (Straight through: Bengio et al. 2013, arXiv:1308.3432.)
+    """
+
+    def __init__(self, spec: Any, linear: Linear):
+        self.logits = linear(spec.width, spec.vocab)
+
+    def __call__(self, x: Float[Array, "time width"]) -> Float[Array, "time vocab"]:
+        """Log probabilities, at least in float32."""
+        logits = self.logits(x).astype(stored(x.dtype))
+        return jax.nn.log_softmax(logits + jax.lax.stop_gradient(jnp.clip(2 * jnp.round(logits / 2), -16, 14) - logits))
+
+
 class ProbabilityReadout(nnx.Module):
     """Log of a mixture: softmax(x) K, each feature of the stream having a row of probabilities K to say."""
 
@@ -154,6 +184,8 @@ MIXERS: dict[str, Built] = {
 FEED_FORWARDS: dict[str, Callable[[Any, Linear], Any]] = {"mlp": MLP, "gated": GatedMLP, "none": lambda *_: None}
 READOUTS: dict[str, Callable[[Any, Linear, nnx.Rngs], Any]] = {
     "softmax": lambda spec, linear, rngs: SoftmaxReadout(spec, linear),
+    "normed": lambda spec, linear, rngs: NormedReadout(spec, linear),
+    "rounded": lambda spec, linear, rngs: RoundedReadout(spec, linear),
     "probability": lambda spec, linear, rngs: ProbabilityReadout(spec, rngs),
 }
 NORMS: dict[str, Any] = {"rms": nnx.RMSNorm, "layer": nnx.LayerNorm, "none": None}

@@ -18,7 +18,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from models import enlightened
-from models.position.base import Look, Scheme, Size
+from models.position.base import Look, Scheme, Size, one_of
 from models.precision import float_type
 
 
@@ -32,6 +32,7 @@ class Positional:
       scheme: one with a bias, or with nothing (NoPE); rotations and embeddings have no content to act on here.
       heads: number of profiles H.
       precision: "float32" or "float64" (which needs `jax_enable_x64`).
+      start: of the start symbol's logits: "learned", or "none" (read only where there is nothing else).
     """
 
     vocab: int
@@ -39,8 +40,10 @@ class Positional:
     scheme: Scheme
     heads: int = 1
     precision: str = "float32"
+    start: str = "learned"
 
     def __post_init__(self):
+        one_of("positional", "start", self.start, ("learned", "none"))
         for field in ("vocab", "length", "heads"):
             if getattr(self, field) < 1:
                 raise ValueError(f"positional: {field} must be at least 1, but is {getattr(self, field)}")
@@ -58,8 +61,8 @@ class Positional:
         return Size(1, self.heads, 2 * self.heads, self.length)
 
     def enlightened(self, world: Any, length: int) -> Any:
-        """Weights that hold the world exactly up to a length, if this architecture has them."""
-        return enlightened.positional(self, world, length)
+        """Weights that hold the world exactly up to a length, if this architecture has them; they set start logits."""
+        return None if self.start == "none" else enlightened.positional(self, world, length)
 
     def __call__(self, rngs: nnx.Rngs) -> "PositionalHeads":
         """Builds the module: tokens [time] -> log probabilities [time, vocab]."""
@@ -94,7 +97,8 @@ class PositionalHeads(nnx.Module):
         time = len(inputs)
         scores = self.biases(inputs)
         # Row 0 has nothing but the start symbol to read, whatever its logit, -inf included.
-        scores = scores.at[:, 1:, 0].add(self.start[...][:, None])
+        logits = self.start[...] if self.spec.start == "learned" else jnp.full(self.spec.heads, -jnp.inf, self.dtype)
+        scores = scores.at[:, 1:, 0].add(logits[:, None])
         return jax.nn.softmax(jnp.where(jnp.tri(time, dtype=bool)[None], scores, -jnp.inf))
 
     def biases(self, inputs: Int[Array, "time"]) -> Float[Array, "head time time"]:

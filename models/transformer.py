@@ -40,7 +40,8 @@ class Transformer:
       norm: "rms", "layer" or "none", before each component and before the read-out.
       mixer: what reads the past: "attention", "retention", "gated_linear", "gru", "lstm", "convolution", "mlp" (a
         two-layer MLP over the last `taps` inputs) or "none".
-      readout: "softmax", or "probability" (a mixture of as many rows as the stream has features).
+      readout: "softmax", "normed" (a norm between logits and softmax, where it does not belong), "rounded" (logits in
+        four bits), or "probability" (a mixture of as many rows as the stream has features).
       embedding: "learned", or "onehot" (fixed; needs width > vocab).
       taps: inputs that "convolution" and "mlp" see.
       temperature: divides the content logits of attention; a number above 0, or "scalable" (see `Attention`).

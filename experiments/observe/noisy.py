@@ -9,7 +9,7 @@ from typing import Any
 
 from jaxtyping import Array, Key
 
-from experiments.observe.base import Checked, Observation, Predict, Protocol
+from experiments.observe.base import Checked, Observation, Predict
 from worlds import combinators
 from worlds.base import World
 from worlds.quantity import Quantity
@@ -40,11 +40,11 @@ class Noisy:
         return found._replace(name="noisy", shows=f"{found.shows}; {self.rate:.0%} of the tokens are noise")
 
 
-def noisy(protocol: Protocol, rate: float) -> Noisy:
+def noisy(protocol: Any, rate: float) -> Noisy:
     """The same protocol on documents of which each token is, with probability `rate`, a uniform draw.
 
     Args:
-      protocol: what is done.
+      protocol: what is done, an experiments.observe.base.Protocol.
       rate: of noise, in (0, 1).
     """
     if not 0 < rate < 1:
