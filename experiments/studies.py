@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments.claims import study as claims
+from experiments.confusion import planted_faults
 from experiments.fidelity.study import fidelity
 from experiments.found import Run
 from experiments.question import studies as question
@@ -19,6 +20,7 @@ from experiments.scaling import scaling
 Study = Callable[[list[Run], Path, Console], list[str]]
 
 STUDIES: dict[str, Study] = {
+    "planted_faults": planted_faults,
     "fidelity": fidelity,
     "protocols": protocols,
     "claims": claims.study,
