@@ -21,19 +21,20 @@ from experiments.show import NAMES
 from experiments.style import COLOURS, COLUMN, GREY, SEED, SMALL, STYLE, TEXT, looks, said, threshold, title, wrapped
 
 MANY = 12  # runs in one figure
+PLAIN: dict[Any, Any] = STYLE | {"text.parse_math": False}  # a name with dollars is no formula
 Point = tuple[list[float], list[float]]  # ([mean, low, high], seeds) of R - D at one length
 
 
 def waterfall(ledger: dict[str, Any]) -> Figure:
     """One run, in column width: each gap of the ladder D -> P -> I -> R -> O with its interval and class."""
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(PLAIN):
         figure = Figure(figsize=(COLUMN, 2.35), layout="constrained")
         axes = figure.subplots()
         axes.set_xlim(*limits([ledger]))
         axes.xaxis.set_major_locator(ticker.MaxNLocator(3, steps=[1, 2, 5, 10]))
         draw(axes, ledger, COLOURS[0])
         beside(axes, ledger)
-        axes.set_yticks(range(5), [f"{name}  $\\bf{{{k}}}$" for k, name in NAMES.items()])
+        axes.set_yticks(range(5), [f"{name}  $\\bf{{{k}}}$" for k, name in NAMES.items()], parse_math=True)
         axes.set_xlabel("nats per token over the world's own loss")
         whole = f"{ledger['world']['name']} · {title(ledger)} · {ledger['train_length']} tokens".replace("_", " ")
         figure.suptitle(wrapped(whole, 55), x=0.02, ha="left", fontsize=7, fontweight="bold")
@@ -51,11 +52,13 @@ def first_look(ledgers: list[dict[str, Any]], labels: list[str] | None = None) -
         raise ValueError(f"figure: it holds 1 to {MANY} runs, but got {len(ledgers)}")
     labels = [title(x) for x in ledgers] if labels is None else labels
     styles = list(itertools.islice(looks(), len(ledgers)))
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(PLAIN):
         across = min(4, len(ledgers))
-        height = 1.85 * -(-len(ledgers) // across)
-        figure = Figure(figsize=(TEXT, height + 2.0), layout="constrained")
-        parts: Any = figure.subfigures(2, 1, height_ratios=[height, 2.0])
+        heights = [max(_height(_headed(x)) for x in labels[n : n + across]) for n in range(0, len(labels), across)]
+        height = sum(1.65 + x for x in heights)
+        below = max(2.0, 0.3 + sum(0.06 + _height(wrapped(x, 24)) for x in labels))
+        figure = Figure(figsize=(TEXT, height + below), layout="constrained")
+        parts: Any = figure.subfigures(2, 1, height_ratios=[height, below])
         _ladders(parts[0], across, ledgers, labels, styles)
         axes = parts[1].subplots()
         _curves(axes, ledgers, labels, styles, 24)
@@ -74,15 +77,25 @@ def lengths(ledgers: list[dict[str, Any]], labels: list[str] | None = None) -> F
         raise ValueError(f"figure: it holds 1 to {MANY} runs, but got {len(ledgers)}")
     labels = [title(x) for x in ledgers] if labels is None else labels
     styles = list(itertools.islice(looks(), len(ledgers)))
-    names = [wrapped(label, 26) for label in labels]
-    lines = sum(max(len(x.splitlines()) for x in names[n : n + 2]) for n in range(0, len(names), 2))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(COLUMN, 2.1 + 0.125 * lines), layout="constrained")
+    names = [wrapped(label, 22) for label in labels]
+    below = sum(0.06 + max(map(_height, names[n : n + 2])) for n in range(0, len(names), 2))
+    with matplotlib.rc_context(PLAIN):
+        figure = Figure(figsize=(COLUMN, 2.1 + below), layout="constrained")
         axes = figure.subplots()
-        _curves(axes, ledgers, labels, styles, 26)
-        below: Any = {"loc": "upper left", "bbox_to_anchor": (-0.18, -0.22), "ncols": 2, "columnspacing": 1.0}
-        axes.legend(frameon=False, handlelength=3.2, **below)
+        _curves(axes, ledgers, labels, styles, 22)
+        below: Any = {"loc": "upper left", "bbox_to_anchor": (-0.18, -0.22), "ncols": 2, "columnspacing": 0.8}
+        axes.legend(frameon=False, handlelength=2.8, **below)
         return figure
+
+
+def _headed(label: str) -> str:
+    """A label as it stands over a panel."""
+    return wrapped(label.replace(" / ", "\n"), 17)
+
+
+def _height(text: str) -> float:
+    """Inches of lines in the size of labels."""
+    return 0.11 * len(text.splitlines())
 
 
 def _ladders(
@@ -99,8 +112,7 @@ def _ladders(
         draw(axes, ledger, styles[n]["color"])
         over(axes, ledger)
         axes.set_yticks(range(5), list(NAMES) if n % across == 0 else [""] * 5)
-        name = wrapped(labels[n].replace(" / ", "\n"), 17)
-        axes.set_title(name, loc="left", color=styles[n]["color"], fontweight="bold")
+        axes.set_title(_headed(labels[n]), loc="left", color=styles[n]["color"], fontweight="bold")
     lengths = ", ".join(str(n) for n in sorted({x["train_length"] for x in ledgers}))
     scale = f"; logarithmic above {linear_to:g}" if linear_to else ""
     what = f"nats per token over the world's own loss D, at the trained length ({lengths} tokens){scale}"

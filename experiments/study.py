@@ -1,4 +1,4 @@
-"""A study: many runs as one tidy table, one table for a paper, one figure, and one screen.
+"""A study: many runs as one tidy table, tables and figures for a paper, one page, and one screen.
 
 `AtEnd` makes it at the end of every multirun; `python -m experiments.report FOLDER...` makes it of any run folders.
 """
@@ -15,11 +15,13 @@ from rich.console import Console
 from rich.text import Text
 
 from experiments.entry import sweep_name
+from experiments.fidelity.study import compared
 from experiments.figures import MANY, first_look, lengths
 from experiments.fit import write
 from experiments.found import Run, find, printable
+from experiments.labels import labels
 from experiments.studies import STUDIES, named
-from experiments.style import save, title
+from experiments.style import save
 from experiments.tables import blocks, column_width, screen, text_width
 from experiments.tidy import csv, dictionary, frame
 
@@ -55,6 +57,12 @@ def report(folders: list[Path], out: Path, console: Console) -> bool:
     written = write_all(out, runs, names)
     for study in named(runs):
         written += STUDIES[study]([run for run in runs if run.ledger.get("study") == study], out, console)
+    if "fidelity" not in named(runs):
+        written += compared(runs, out, console)
+    from experiments.page.build import page  # altair takes a second to import, which a single run need not wait for
+
+    write(out / "report.html", page(out, runs, refused, names))
+    written.append("report.html")
     console.print(
         f"{len(runs)} runs, {len(refused)} left out; wrote {', '.join(written)} in {out}", markup=False, soft_wrap=True
     )
@@ -62,7 +70,7 @@ def report(folders: list[Path], out: Path, console: Console) -> bool:
 
 
 def write_all(out: Path, runs: list[Run], names: list[str]) -> list[str]:
-    """The table with its dictionary, the tables and figures of a paper, by 12 runs; returns the files' names."""
+    """The table with its dictionary, the tables and figures of a paper, by 12 runs or 6; returns the files' names."""
     out.mkdir(parents=True, exist_ok=True)
     table = frame(runs, out)
     files = {
@@ -78,20 +86,11 @@ def write_all(out: Path, runs: list[Run], names: list[str]) -> list[str]:
     for name, content in files.items():
         write(out / name, content)
     written = list(files)
-    for n in range(0, len(runs), MANY):
-        ledgers, them = [run.ledger for run in runs[n : n + MANY]], names[n : n + MANY]
+    many = MANY if max(map(len, names)) <= 40 else MANY // 2  # long labels take room
+    for n in range(0, len(runs), many):
+        ledgers, them = [run.ledger for run in runs[n : n + many]], names[n : n + many]
         for stem, draw in (("figure", first_look), ("figure-column", lengths)):
-            stem += "" if n == 0 else f"-{n // MANY + 1}"
+            stem += "" if n == 0 else f"-{n // many + 1}"
             save(draw(ledgers, them), out / stem)
             written += [f"{stem}.pdf", f"{stem}.png"]
     return written
-
-
-def labels(runs: list[Run]) -> list[str]:
-    """Concept / scheme of each run, and the overrides in which it differs from some other run."""
-    every = set.intersection(*(set(run.overrides) for run in runs))
-    told = [[x for x in run.overrides if x not in every and not x.startswith("perception")] for run in runs]
-    names = [" ".join([title(run.ledger), *more]) for run, more in zip(runs, told, strict=True)]
-    return [
-        f"{x} ({printable(run.place.name)})" if names.count(x) > 1 else x for x, run in zip(names, runs, strict=True)
-    ]

@@ -4,6 +4,7 @@ Every number stands with its interval and its class. Text of runs is escaped: no
 """
 
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from rich.table import Table
@@ -19,7 +20,8 @@ SPECIAL = str.maketrans(
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
     | {"<": r"\textless{}", ">": r"\textgreater{}", '"': "{''}", "[": "{[}", "*": "{*}"}
 )
-ACROSS, RUNS, FEW = 5, 8, 4  # columns of numbers in text width; runs on a page in text width, and in column width
+ACROSS = 5  # columns of numbers in text width
+PAGE = 36  # lines of numbers on a page, below its caption
 
 Entry = dict[str, Any] | None  # of a ledger; None where it was not measured
 
@@ -82,27 +84,43 @@ def screen(block: Block) -> Table:
 
 
 def text_width(runs: list[Run], names: list[str]) -> str:
-    """Booktabs tables, 5.5 in wide, eight runs on each; they need the package booktabs only."""
+    """Booktabs tables, 5.5 in wide, as many runs on each as a page holds; they need the package booktabs only."""
+    multiples = len(blocks(runs, names)[1].columns)
+
+    def lines(name: str) -> float:  # of a run: in the ladder, and in each part of what lies beyond the trained length
+        beyond = [min(ACROSS, multiples - n) for n in range(0, multiples, ACROSS)]
+        return sum(0.3 + max(2, -(-len(name) // int(17 * (5.4 - 0.84 * n)))) for n in (ACROSS, *beyond))
+
     return "\n".join(
         _float(
             "\n\\par\\medskip\n".join(_tabular(part) for block in blocks(some, them) for part in _narrow(block)),
             _caption(some, "Intervals stand below their values."),
             page,
         )
-        for page, some, them in _pages(runs, names, RUNS)
+        for page, some, them in _pages(runs, names, lines)
     )
 
 
 def column_width(runs: list[Run], names: list[str]) -> str:
-    """The same numbers, 3.25 in wide: a line for each, four runs on each table."""
+    """The same numbers, 3.25 in wide: a line for each."""
+    many = 5 + len(blocks(runs, names)[1].columns)
     return "\n".join(
         _float(_listed(blocks(some, them)), _caption(some, "Intervals stand beside their values."), page, "-column")
-        for page, some, them in _pages(runs, names, FEW)
+        for page, some, them in _pages(runs, names, lambda name: many + 0.6 + -(-len(name) // 40))
     )
 
 
-def _pages(runs: list[Run], names: list[str], size: int) -> list[tuple[int, list[Run], list[str]]]:
-    return [(n // size + 1, runs[n : n + size], names[n : n + size]) for n in range(0, len(runs), size)]
+def _pages(runs: list[Run], names: list[str], lines: Callable[[str], float]) -> list[tuple[int, list[Run], list[str]]]:
+    """(number, runs, names) of each page, which holds PAGE lines."""
+    pages, room = [], 0.0
+    for run, name in zip(runs, names, strict=True):
+        room -= lines(name)
+        if room < 0:
+            pages.append((len(pages) + 1, [], []))
+            room = PAGE - lines(name)
+        pages[-1][1].append(run)
+        pages[-1][2].append(name)
+    return pages
 
 
 def _float(body: str, caption: str, page: int, kind: str = "") -> str:
@@ -128,11 +146,19 @@ def _tabular(block: Block) -> str:
     lines = [f"\\begin{{tabular*}}{{5.5in}}{{{columns}}}", "\\toprule", " & ".join(heads) + r" \\", "\\midrule"]
     for name, entries in block.rows.items():
         lines += ["\\addlinespace[3pt]"] * (lines[-1] != "\\midrule")
-        cells = [cell(entry) for entry in entries]
-        numbers = [mathematics(value, MARKS.get(kind, "")) for value, _, kind in cells]
-        lines.append(" & ".join([f"\\raggedright {tex(name)}", *numbers]) + r" \\[-2pt]")
-        lines.append(" & ".join(["", *(_small(interval) for _, interval, _ in cells)]) + r" \\")
+        lines.append(" & ".join([f"\\raggedright {tex(name)}", *map(_stacked, map(cell, entries))]) + r" \\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular*}"]) + "\n"
+
+
+def _stacked(said_: tuple[str, str, str]) -> str:
+    """A number, and its interval below it."""
+    value, interval, kind = said_
+    number = mathematics(value, MARKS.get(kind, ""))
+    return (
+        f"\\begin{{tabular}}[t]{{@{{}}r@{{}}}}{number}\\\\[-2pt]{_small(interval)}\\end{{tabular}}"
+        if interval
+        else number
+    )
 
 
 def _listed(both: list[Block]) -> str:
@@ -159,8 +185,10 @@ def _small(interval: str) -> str:
 
 def tex(text: str) -> str:
     """Foreign text as LaTeX that says it: specials escaped, other than ASCII by code point, long words breakable."""
-    named = "".join(c if c.isascii() else f"U+{ord(c):04X}" for c in text)
-    return re.sub(r"([=/,]|\\_|\.(?=[a-z]))(?=\S)", r"\1\\hspace{0pt}", named.translate(SPECIAL))
+    named = "".join(c if c.isascii() else f"U+{ord(c):04X}" for c in text.replace("\0", ""))
+    broken = re.sub(r"([=/,_]|\.(?=[a-z]))(?=\S)", "\\1\0", named)
+    broken = re.sub(r"[^\s\0]{12}(?=[^\s\0])", "\\g<0>\0", broken)
+    return broken.translate(SPECIAL).replace("\0", r"\hspace{0pt}")
 
 
 def mathematics(text: str, mark: str = "") -> str:

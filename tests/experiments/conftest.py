@@ -107,7 +107,7 @@ def four():
     ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def ledgers():
     """(made, four): build one ledger to taste, or the four of a first look."""
     return made, four

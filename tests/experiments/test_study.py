@@ -1,5 +1,6 @@
 """A study reads run folders without trusting them, and says every number with its unit, interval and class."""
 
+import io
 import json
 import os
 import pickle
@@ -17,34 +18,35 @@ from rich.console import Console
 from experiments import report as command
 from experiments import schema
 from experiments.found import Refused, Run, find, read
-from experiments.study import AtEnd, labels, report
-from experiments.tidy import COLUMNS, frame
+from experiments.labels import labels
+from experiments.study import AtEnd, report
+from experiments.tables import column_width, text_width
+from experiments.tidy import COLUMNS, csv, frame
+from tests.experiments.folders import Trap, folder
 
 
-def folder(place, ledger, number=0, overrides=()):
-    """A run folder, as far as a study reads it."""
-    (place / ".hydra").mkdir(parents=True)
-    (place / "ledger.json").write_text(json.dumps(ledger))
-    (place / "provenance.json").write_text(json.dumps({"git": {"commit": "abc", "dirty": False}}))
-    (place / ".hydra" / "hydra.yaml").write_text(f"hydra:\n  job:\n    num: {number}\n    name: ${{oc.env:HOME}}\n")
-    (place / ".hydra" / "overrides.yaml").write_text("".join(f"- {x}\n" for x in overrides))
-    return place
-
-
-@pytest.fixture
-def runs(ledgers, tmp_path):
-    """Four finished runs, whose folders sort in the reverse of their multirun's order."""
-    _, four = ledgers
-    for n, ledger in enumerate(four()):
+@pytest.fixture(scope="module")
+def runs(ledgers, tmp_path_factory):
+    """Four finished runs, whose folders sort in the reverse of their multirun's order; to be read only."""
+    out = tmp_path_factory.mktemp("runs") / "study"
+    for n, ledger in enumerate(ledgers[1]()):
         asked = ["experiment=first_look", f"perception={ledger['perception']['name']}"]
-        folder(tmp_path / "study" / f"{9 - n}", ledger, n, asked)
-    return tmp_path / "study"
+        folder(out / f"{9 - n}", ledger, n, asked)
+    return out
 
 
-@pytest.fixture
-def console():
+@pytest.fixture(scope="module")
+def reported(runs, tmp_path_factory):
+    """(folder, what was printed): the report of the four, and of a broken and an unfinished folder beside them."""
+    out = tmp_path_factory.mktemp("reported") / "study"
+    shutil.copytree(runs, out)
+    (out / "broken").mkdir()
+    (out / "broken" / "ledger.json").write_bytes(b"{")
+    (out / "5" / ".hydra").mkdir(parents=True)
     with open(os.devnull, "w") as nowhere:
-        yield Console(width=100, record=True, file=nowhere, highlight=False)
+        console = Console(width=100, record=True, file=nowhere, highlight=False)
+        assert report([out], out, console)
+    return out, console.export_text()
 
 
 def test_runs_come_in_the_order_of_their_multirun(runs):
@@ -89,60 +91,107 @@ def test_the_tidy_table_holds_every_number_of_the_ledger(runs):
     assert not first.duplicated(["run", "layer", "length", "protocol", "quantity", "seed"]).any()
 
 
-def test_infinite_and_undefined_numbers_survive_the_csv(ledgers, tmp_path, console):
-    made, _ = ledgers
-    ledger = made("absolute", "learned")
+def test_infinite_and_undefined_numbers_survive_the_csv(ledgers, tmp_path):
+    ledger = ledgers[0]("absolute", "learned")
     ledger["gaps"]["R-D"] |= {"nats": "inf", "low": "inf", "high": "inf"}
-    assert report([folder(tmp_path / "run", ledger)], tmp_path, console)
-    table = pd.read_csv(tmp_path / "ledger.csv")
+    ledger["diverged"] = {"1": 40}
+    table = pd.read_csv(io.BytesIO(csv(frame([read(folder(tmp_path / "run", ledger))], tmp_path))))
     assert table[(table.layer == "R-D") & (table.length == 32)].value.tolist() == [np.inf]
     beyond = table[(table.layer == "P-D") & (table.length == 64)].iloc[0]
     assert np.isnan(beyond.value) and beyond["class"] == "undefined"
+    assert table[table.diverged.notna()][["seed", "diverged"]].drop_duplicates().values.tolist() == [[1, 40]]
 
 
-def test_a_study_writes_its_files_and_prints_its_table(runs, console):
-    assert report([runs], runs, console)
-    names = {"ledger.csv", "table.tex", "figure.pdf", "figure.png"}
-    assert names <= {path.name for path in runs.iterdir()}
-    said = console.export_text()
-    for text in ("order free / NoPE", "I - P", "−0.0360", "[0.0061, 0.0081]", "4 runs, 0 left out"):
+def test_a_study_writes_its_files_and_prints_its_table(reported):
+    out, said = reported
+    names = {"ledger.csv", "columns.csv", "report.html"} | {
+        f"{stem}{column}.{ending}"
+        for column in ("", "-column")
+        for stem, ending in (("table", "tex"), ("figure", "pdf"), ("figure", "png"))
+    }
+    assert names <= {path.name for path in out.iterdir()}
+    for text in ("order free / NoPE", "I - P", "−0.0360", "[0.0061, 0.0081]"):
         assert text in said
-    text = (runs / "table.tex").read_text()
+    text = (out / "table.tex").read_text()
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 2
     assert r"$+0.0412^{\mathrm{c}}$" in text and r"$-0.0360^{\mathrm{w}}$" in text
     assert r"$4\times$" in text and "$P - D$" in text and "∞" not in text
-    assert "/home" not in (runs / "ledger.csv").read_text()  # paths are relative, interpolations stay text
+    assert "/home" not in (out / "ledger.csv").read_text()  # paths are relative, interpolations stay text
 
 
-def test_the_table_says_infinite_and_undefined(ledgers, tmp_path, console):
-    made, _ = ledgers
-    ledger = made("absolute", "learned_100%")
+def test_broken_and_unfinished_folders_are_listed_and_not_fatal(reported):
+    out, said = reported
+    assert "broken: ledger.json cannot be read" in said and "5: it is not finished: there is no ledger.json" in said
+    assert "4 runs, 2 left out" in said
+    page = (out / "report.html").read_text()
+    assert "2 folders left out" in page and "it is not finished" in page
+
+
+def test_the_table_says_infinite_and_undefined(ledgers, tmp_path):
+    ledger = ledgers[0]("absolute", "learned_100%")
     for gap in ("R-I", "R-D"):
         ledger["gaps"][gap] |= {"nats": "inf", "low": "inf", "high": "inf"}
     ledger["lengths"]["128"]["gaps"]["R-D"] = {"nats": None, "low": None, "high": None, "class": "undefined"}
-    report([folder(tmp_path / "run", ledger)], tmp_path, console)
-    text = (tmp_path / "table.tex").read_text()
-    assert r"$\infty ^{\mathrm{e}}$" in text and "& undefined" in text and r"learned 100\%" in text
-    assert "nan" not in text and "None" not in text
+    run = read(folder(tmp_path / "run", ledger | {"diverged": {"0": 3}}))
+    for text in (text_width([run], ["learned_100%"]), column_width([run], ["learned_100%"])):
+        assert r"$\infty ^{\mathrm{e}}$" in text and "undefined" in text and r"learned\_\hspace{0pt}100\%" in text
+        assert "nan" not in text and "None" not in text and "1 of the trainings diverged" in text
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not at hand")
-def test_the_table_compiles_in_text_width(runs, console):
-    report([runs], runs, console)
-    paper = r"\documentclass{article}\usepackage{booktabs,graphicx}\usepackage[textwidth=5.5in]{geometry}"
-    paper += r"\begin{document}\input{table}\begin{figure}\includegraphics{figure}\end{figure}\end{document}"
-    (runs / "paper.tex").write_text(paper)
-    asked = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
-    done = subprocess.run(asked, cwd=runs, capture_output=True, text=True, check=False)
+PAPERS = {
+    "text": (r"\documentclass{article}\usepackage[textwidth=5.5in]{geometry}", text_width, "figure"),
+    "column": (
+        r"\documentclass[twocolumn]{article}\usepackage[textwidth=6.75in,columnsep=0.25in]{geometry}",
+        column_width,
+        "figure-column",
+    ),
+}
+
+
+@pytest.mark.skipif(
+    shutil.which("pdflatex") is None, reason="LaTeX is not at hand (apt-get install texlive-latex-base)"
+)
+@pytest.mark.parametrize("width", PAPERS)
+def test_tables_and_figures_compile_in_a_papers_width(width, ledgers, reported, tmp_path):
+    made, four = ledgers
+    evil = made("absolute", "a_b^c~d$e%f&g#h{i}j\\input{k}<l>|m*[n]\N{SNOWMAN}")
+    for n, ledger in enumerate([evil, *four(), *four()]):
+        folder(tmp_path / "study" / f"[{n}]", ledger, n, [f"reach.rate=0.00{n}", f"world.kernel.rate={n}", "+x=[1,2]"])
+    runs, _ = find([tmp_path / "study"])
+    head, write, figure = PAPERS[width]
+    (tmp_path / "table.tex").write_text(write(runs, labels(runs)))
+    shutil.copy(reported[0] / f"{figure}.pdf", tmp_path)
+    body = rf"\input{{table}}\begin{{figure}}\includegraphics{{{figure}}}\end{{figure}}"
+    packages = r"\usepackage{booktabs,graphicx}"
+    (tmp_path / "paper.tex").write_text(rf"{head}{packages}\begin{{document}}{body}\end{{document}}")
+    asked = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
+    done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=False, errors="replace")
     assert done.returncode == 0, done.stdout[-2000:]
-    assert "Overfull" not in done.stdout
+    assert "Overfull" not in done.stdout and "Float too large" not in done.stdout, done.stdout
 
 
-class Trap:
-    """What an unpickler would run."""
+def test_no_text_of_a_run_is_a_formula_in_the_table(ledgers, tmp_path):
+    ledger = ledgers[0]()
+    ledger["world"]["name"] = "=cmd|' /C calc'!A0"
+    ledger["gaps"]["P-D"] |= {"nats": -0.5, "low": -0.5, "high": -0.5}
+    run = read(folder(tmp_path / "-run", ledger, 0, ["+x=1"]))
+    table = pd.read_csv(io.BytesIO(csv(frame([run], tmp_path))))
+    assert set(table.world) == {"'=cmd|' /C calc'!A0"} and set(table.run) == {"'-run"}
+    assert set(table.overrides) == {"'+x=1"}
+    assert table[(table.layer == "P-D") & (table.length == 32)].value.iloc[0] == -0.5  # a number stays one
 
-    def __reduce__(self):
-        return os.mkdir, ("sprung",)
+
+def test_the_dictionary_says_what_every_column_holds(reported):
+    found, table = (pd.read_csv(reported[0] / name) for name in ("columns.csv", "ledger.csv"))
+    assert found.column.tolist() == table.columns.tolist() and found.meaning.notna().all()
+
+
+def test_parquet_holds_what_the_csv_holds(reported):
+    pytest.importorskip("pyarrow")
+    table, parquet = pd.read_csv(reported[0] / "ledger.csv"), pd.read_parquet(reported[0] / "ledger.parquet")
+    assert list(table) == list(parquet)
+    for name in ("value", "low", "high"):
+        np.testing.assert_array_equal(table[name], parquet[name])
 
 
 BROKEN = {
@@ -151,6 +200,7 @@ BROKEN = {
     "no ledger": b"[]",
     "another schema": b'{"schema": 99}',
     "half a ledger": b'{"schema": 1, "gaps": {}, "layers": 3}',
+    "not a number": b'{"schema": 1, "residual": NaN}',
     "too deep": b"[" * 100_000,
 }
 
@@ -162,16 +212,6 @@ def test_a_broken_ledger_is_refused_with_a_reason(content, tmp_path, monkeypatch
     found = read(tmp_path)
     assert isinstance(found, Refused) and "ledger.json" in found.reason
     assert not (tmp_path / "sprung").exists()
-
-
-def test_broken_and_unfinished_folders_are_listed_and_not_fatal(runs, console):
-    (runs / "broken").mkdir()
-    (runs / "broken" / "ledger.json").write_bytes(b"{")
-    (runs / "5" / ".hydra").mkdir(parents=True)
-    assert report([runs], runs, console)
-    said = console.export_text()
-    assert "broken: ledger.json cannot be read" in said and "5: it is not finished: there is no ledger.json" in said
-    assert "4 runs, 2 left out" in said
 
 
 def test_the_config_of_a_foreign_folder_makes_no_objects(ledgers, tmp_path, monkeypatch):
@@ -191,16 +231,19 @@ def test_the_command_fails_with_one_message_when_there_is_no_run(tmp_path, capsy
     assert "it is not a folder" in said and "needs at least one finished run" in said and "Traceback" not in said
 
 
-def test_the_command_writes_where_it_is_told(runs, tmp_path, capsys):
+def test_the_command_writes_where_it_is_told(runs, tmp_path, capsys, monkeypatch):
+    asked = []
+    monkeypatch.setattr(command, "report", lambda folders, out, console: asked.append((folders, out)) or True)
     assert command.main([str(runs), str(runs / "9"), "--out", str(tmp_path / "out")]) == 0
-    assert (tmp_path / "out" / "table.tex").exists() and not (runs / "table.tex").exists()
-    assert pd.read_csv(tmp_path / "out" / "ledger.csv").run.str.startswith("../study/").all()
+    assert command.main([str(runs)]) == 0
+    assert asked == [([runs, runs / "9"], tmp_path / "out"), ([runs], runs)]
     with pytest.raises(SystemExit):
         command.main([str(runs), str(runs / "9")])
     assert "--out must say where the files go" in capsys.readouterr().err
+    assert frame(find([runs])[0], tmp_path / "out")["run"].str.contains("/study/").all()  # as seen from the table
 
 
-def test_jobs_of_a_multirun_share_its_folder_and_its_end_makes_the_study(runs, capsys, monkeypatch):
+def test_jobs_of_a_multirun_share_its_folder_and_its_end_makes_the_study(runs, tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("NOUMENA_SWEEP", raising=False)
     config = OmegaConf.create({"hydra": {"sweep": {"dir": "${sweep:}"}, "overrides": {"task": ["world=decay,mess3"]}}})
     job = OmegaConf.create({"hydra": {"sweep": {"dir": "${sweep:}"}, "overrides": {"task": ["world=mess3"]}}})
@@ -208,9 +251,14 @@ def test_jobs_of_a_multirun_share_its_folder_and_its_end_makes_the_study(runs, c
     assert job.hydra.sweep.dir != asked
     AtEnd().on_multirun_start(config)
     assert job.hydra.sweep.dir == asked
-    config.hydra.sweep.dir = str(runs)
+    shutil.copytree(runs / "9", tmp_path / "9")
+    config.hydra.sweep.dir = str(tmp_path)
     AtEnd().on_multirun_end(config)
-    assert (runs / "figure.png").exists() and "order free / NoPE" in capsys.readouterr().out
+    assert (
+        (tmp_path / "report.html").exists()
+        and (tmp_path / "figure.png").exists()
+        and "order free / NoPE" in capsys.readouterr().out
+    )
     assert job.hydra.sweep.dir != asked
 
 
