@@ -13,6 +13,7 @@ from experiments.layers import Floor, Trained, blind, zeros
 from experiments.ledger import Rungs, entry, ledger, over_seeds, plain
 from experiments.oracle import summary
 from experiments.show import sentences
+from models.base import parameters, pure
 
 
 def record(
@@ -37,6 +38,7 @@ def record(
         **parts,
         "reach": _plain(cell.config["reach"]),
         "study": cell.config["study"],
+        "parameters": parameters(pure(cell.spec)),
         "seed": cell.config["seed"],
         "seeds": list(range(cell.seeds)),
         "length": length,

@@ -55,6 +55,11 @@ def pure(build: Callable[[nnx.Rngs], nnx.Module]) -> Network:
     )
 
 
+def parameters(network: Network) -> int:
+    """How many numbers it has to learn."""
+    return sum(x.size for x in jax.tree.leaves(jax.eval_shape(network.init, jax.random.key(0))))
+
+
 def predictor(network: Network, params: Any) -> Predictor:
     """A network with its weights, as a predictor."""
     return lambda tokens: network.apply(params, tokens)
