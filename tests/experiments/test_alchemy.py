@@ -1,10 +1,16 @@
 """Every knob does what its docstring says, alone and in any population."""
 
+import dataclasses
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
 
+import experiments.schema  # noqa: F401  the types of the config
 from experiments import fit, reach
 from experiments.alchemy import OPTIMISERS, SCHEDULES, Reals, Shape, numbers
 from experiments.data import batch, corrupt, dataset, epoch, labels, positions
@@ -17,6 +23,7 @@ from worlds import hmm
 from worlds.base import cast, log_conditionals, log_prob
 
 NONE = jnp.zeros((0, 8), jnp.int32), jnp.zeros(0, jnp.int32)  # sequences of a member's own, and their order
+CONF = pathlib.Path(__file__).parents[2] / "conf" / "reach"
 RATES = {"sgd": 1.0, "momentum": 0.2, "adafactor": 0.3}  # others move each weight by about the rate: 0.1
 
 
@@ -210,3 +217,12 @@ def test_what_the_network_or_the_world_has_no_room_for_is_refused():
 def test_impossible_knobs_are_refused_with_the_rule(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONF.glob("*.yaml")))
+def test_every_named_training_is_one(name):
+    with initialize_config_module("conf", version_base="1.3"):
+        chosen = OmegaConf.to_container(compose("config", [f"reach={name}"]).reach)
+    for part in (Shape, Reals):
+        part(**{f.name: chosen[f.name] for f in dataclasses.fields(part)})
+    assert chosen["seeds"] > 1 and chosen["ladder"] == "off"
