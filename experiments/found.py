@@ -101,6 +101,16 @@ def asked(folder: Path) -> list[str]:
         return []
 
 
+def sources(run: Run) -> list[str]:
+    """The folders of configs that a run was given on the command line, beside the repository's own."""
+    found = _yaml(run.place / ".hydra" / "hydra.yaml")
+    try:
+        given = [x for x in found["hydra"]["runtime"]["config_sources"] if x["provider"] == "command-line"]
+        return [printable(x["path"]) for x in given if isinstance(x["path"], str)]
+    except (KeyError, TypeError):
+        return []
+
+
 def curves(run: Run, *groups: str) -> dict[str, Shaped[np.ndarray, "..."]]:
     """The arrays of curves.npz whose names begin with one of `groups` (or all), as far as they are numbers.
 

@@ -17,10 +17,10 @@ import jinja2
 import vl_convert
 
 from experiments.cell import identity
-from experiments.found import Refused, Run, asked, config, printable
+from experiments.found import Refused, Run, asked, config, printable, sources
 from experiments.page import contents
 from experiments.page.charts import charts
-from experiments.page.findings import Finding, findings
+from experiments.page.findings import Finding, Nested, findings
 from experiments.tables import blocks, cell
 from experiments.tidy import COLUMNS
 
@@ -31,6 +31,7 @@ KNOWN = (  # keys of a ledger that the page shows elsewhere, or that repeat the 
     *("members", "witnesses", "residual", "protocols", "zeros", "lengths", "sentences", "diverged", "judged"),
     "diagnose",
 )
+PLACES = ("run", "runs", "first", "second", "A", "B")  # columns of findings that hold folders of runs
 LONG = 20_000  # characters of a further finding of one run
 
 
@@ -51,6 +52,7 @@ def page(out: Path, runs: list[Run], refused: list[Refused], names: list[str]) -
         "tables": {name: contents.packed(table) for name, table in drawn.items()},
         "shown": contents.SHOWN,
         "intervals": [x.drawings for x in found],
+        "phases": [x.phase for x in found],
         "charts": charts(),
     }
     library, script = _library(), _script((HERE / "page.js").read_text("utf-8"))
@@ -111,7 +113,7 @@ def _run(out: Path, n: int, run: Run, name: str, keys: dict[str, str]) -> dict[s
         "bound": f"witness {ledger.get('witness', '')}; {ledger.get('proof') or 'no containment is proved'}",
         "protocols": [_protocol(*x) for x in ledger["protocols"].items()],
         "zeros": [(k, _cell({"loss": x["value"], **x}), str(x.get("of", ""))) for k, x in ledger["zeros"].items()],
-        "command": command(run.overrides),
+        "command": command(run),
         "provenance": list(_flat(run.provenance)),
         "config": text,
         "verdicts": _verdicts(ledger.get("diagnosis")),
@@ -138,25 +140,36 @@ def _finding(found: Finding, out: Path, runs: list[Run]) -> dict[str, Any]:
     places = {os.path.normpath(os.path.relpath(run.place, out)): n for n, run in enumerate(runs)}
     places |= {run.place.name: n for n, run in enumerate(runs)}
 
-    def linked(x: str | list[str]) -> list[tuple[str, int | None]]:
-        return [(part, places.get(os.path.normpath(part))) for part in ([x] if isinstance(x, str) else x)]
+    def linked(column: str, x: Any) -> dict[str, Any]:
+        if isinstance(x, Nested):
+            return {"columns": x.columns, "rows": table(x.columns, x.rows), "parts": []}
+        parts = [x] if isinstance(x, str) else x
+        return {"parts": [(y, places.get(os.path.normpath(y)) if column in PLACES else None) for y in parts]}
 
-    return found._asdict() | {"rows": [[linked(x) for x in row] for row in found.rows]}
+    def table(columns: list[str], rows: list[list[Any]]) -> list[list[dict[str, Any]]]:
+        return [[linked(column, x) for column, x in zip(columns, row, strict=True)] for row in rows]
+
+    return found._asdict() | {"rows": table(found.columns, found.rows)}
 
 
-def command(overrides: list[str]) -> str:
+def command(run: Run) -> str:
     """The command that makes one run again, in the folder that bears its name."""
-    asked = [x for x in overrides if not x.startswith("hydra.")]
-    return shlex.join(["./run", "python", "-m", "experiments.run", *asked, "hydra.mode=RUN"])
+    return _asked(run, [*run.overrides, "hydra.mode=RUN"])
+
+
+def _asked(run: Run, overrides: list[str]) -> str:
+    """The command with these overrides, less those that only say where files go, and the run's own config folders."""
+    kept = [x for x in overrides if not x.startswith("hydra.") or x == "hydra.mode=RUN"]
+    folders = [word for folder in sources(run) for word in ("--config-dir", folder)]
+    return shlex.join(["./run", "python", "-m", "experiments.run", *folders, *kept])
 
 
 def _commands(runs: list[Run]) -> list[str]:
     """The commands that make all of this again: a multirun's where its folder says it, else those of its runs."""
     found = []
     for run in runs:
-        whole = [x for x in asked(run.place.parent) if not x.startswith("hydra.")]
-        again = shlex.join(["./run", "python", "-m", "experiments.run", "-m", *whole])
-        found.append(again if whole else command(run.overrides))
+        whole = asked(run.place.parent)
+        found.append(_asked(run, ["-m", *whole]) if whole else command(run))
     return list(dict.fromkeys(found))
 
 

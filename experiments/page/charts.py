@@ -31,7 +31,10 @@ def charts() -> dict[str, dict[str, Any]]:
         "training": _curve("training", "step of training", "linear"),
         "protocols": _protocols(),
     }
-    return {name: _finished(chart) for name, chart in drawn.items()} | {"intervals": _finished(_intervals())}
+    return {name: _finished(chart) for name, chart in drawn.items()} | {
+        "intervals": _finished(_intervals()),
+        "phase": _finished(_phase()),
+    }
 
 
 def _finished(chart: Any) -> dict[str, Any]:
@@ -193,4 +196,19 @@ def _intervals() -> Any:
             x=alt.X("low:Q", scale=SCALE, title=None), x2="high:Q", y=line, tooltip=said
         ),
         rows.mark_point(filled=True, size=50, opacity=1).encode(x=across, y=line, tooltip=said),
+    )
+
+
+def _phase() -> Any:
+    """The phase diagram: a tile for each world, the concept that it needs and the one that training prefers."""
+    across = alt.X("rate:O", title="rate of the decaying reads", sort=None, axis=alt.Axis(labelAngle=0))
+    up = alt.Y("share:O", title="share of the one lag", sort=None).scale(reverse=True)
+    said = [alt.Tooltip(x) for x in ("share:N", "rate:N", "group:N", "margin:N", "agree:N")]
+    rows = alt.Chart()
+    return _faceted(
+        "phase",
+        "judge",
+        rows.mark_rect(opacity=0.55).encode(x=across, y=up, color=COLOUR, tooltip=said),
+        rows.mark_text(baseline="bottom").encode(x=across, y=up, text="said:N", tooltip=said),
+        rows.mark_text(baseline="top", fontSize=9).encode(x=across, y=up, text="margin:N", tooltip=said),
     )

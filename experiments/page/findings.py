@@ -22,8 +22,20 @@ ASIDE = (  # what says more of a line than its name does
     *("low", "high", "unit", "class", "runs", "why", "statement", "source", "rule", "note", "n", "count"),
     *("first", "second", "method", "functional", "better"),
 )
+FIRST = (  # columns of claims that come first, in this order; the others as they are
+    *("name", "verdict", "statement", "effect", "value", "low", "high", "unit", "n", "smallest", "setting", "why"),
+    *("runs", "trials", "rule"),
+)
+JUDGES = {"needed": "what the world needs (perception)", "preferred": "what training prefers (reach)"}  # of phase.csv
 OWN = ("value", "effect", "gap", "difference")  # values in the record's own unit
 COUNTED = ("pair", "multiple")  # numbers that belong to a line's name
+
+
+class Nested(NamedTuple):
+    """A table in a cell."""
+
+    columns: list[str]
+    rows: list[list[Any]]
 
 
 class Finding(NamedTuple):
@@ -31,10 +43,11 @@ class Finding(NamedTuple):
 
     name: str  # the file's
     columns: list[str]
-    rows: list[list[Any]]  # text, or a list of texts (folders of runs)
+    rows: list[list[Any]]  # text, or a list of texts (folders of runs), or a Nested
     left: int  # rows that are not shown
     drawings: dict[str, list[dict[str, Any]]]  # by unit: lines with value, low and high
     image: str  # a data address; empty for a table
+    phase: list[dict[str, Any]] = []  # a phase diagram: a tile for each world and judge
     wide: int = 0  # of a figure: points of the screen, so that its type is about as large as the page's
 
 
@@ -65,7 +78,7 @@ def _image(path: Path, room: int) -> Finding:
     if not content.startswith(b"\x89PNG\r\n\x1a\n"):
         raise ValueError("it is no PNG")
     image = "data:image/png;base64," + base64.b64encode(content).decode()
-    return Finding(printable(path.name), [], [], 0, {}, image, int(0.5 * int.from_bytes(content[16:20], "big")))
+    return Finding(printable(path.name), [], [], 0, {}, image, wide=int.from_bytes(content[16:20], "big") // 2)
 
 
 def _table(path: Path) -> Finding:
@@ -73,10 +86,17 @@ def _table(path: Path) -> Finding:
         raise ValueError(f"a table must have at most {LARGEST} bytes, but has {path.stat().st_size}")
     text = path.read_text(encoding="utf-8")
     records = list(csv.DictReader(io.StringIO(text))) if path.suffix == ".csv" else _records(checked.parsed(text))
-    columns = list(dict.fromkeys(str(key) for record in records for key in record if key is not None))
-    rows = [[_said(record.get(column)) for column in columns] for record in records[:ROWS]]
-    name = printable(path.name)
-    return Finding(name, [*map(printable, columns)], rows, max(0, len(records) - ROWS), _drawings(records), "")
+    columns, rows = _cells(records[:ROWS])
+    left = max(0, len(records) - ROWS)
+    return Finding(printable(path.name), columns, rows, left, _drawings(records), "", _phase(records))
+
+
+def _cells(records: list[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
+    """(columns, rows) in words, what matters most first."""
+    names = dict.fromkeys(key for record in records for key in record if isinstance(key, str))
+    first = FIRST if "verdict" in names else ()
+    order = sorted(names, key=lambda name: first.index(name) if name in first else len(first))
+    return [printable(name) for name in order], [[_said(record.get(name)) for name in order] for record in records]
 
 
 def _records(content: Any) -> list[dict[str, Any]]:
@@ -90,8 +110,10 @@ def _records(content: Any) -> list[dict[str, Any]]:
     raise ValueError("a table must be a list of objects, or an object, but is neither")
 
 
-def _said(x: Any) -> str | list[str]:
-    """A cell in words; a list of words stays one."""
+def _said(x: Any) -> str | list[str] | Nested:
+    """A cell in words; a list of words stays one, a list of records becomes a table."""
+    if isinstance(x, list) and x and all(isinstance(y, dict) for y in x):
+        return Nested(*_cells(x[:100]))
     if isinstance(x, list) and all(isinstance(y, str) for y in x):
         return [printable(y) for y in x[:200]]
     if x is None:
@@ -135,6 +157,26 @@ def _drawings(records: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
             line = f"{line} row {len(lines) + 1}".strip()
         lines.append({"line": line, "note": printable(str(record.get("why") or "")), **ends})
     return {unit: lines for unit, lines in found.items() if lines}
+
+
+def _phase(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A tile for each world and judge, where the records are those of experiments.question.phase."""
+    if not records or not {"share", "rate", *JUDGES} <= set(records[0]):
+        return []
+    tiles = {}
+    for record in records[:ROWS]:
+        share, rate = (_finite(record.get(k)) for k in ("share", "rate"))
+        places = {
+            "share": "periodic" if share is None else f"{share:g}",
+            "rate": "none" if rate is None else f"{rate:g}",
+        }
+        agree = str(record.get("agree")) == "True"
+        for judge, words in JUDGES.items():
+            concept, margin = printable(str(record.get(judge) or "none")), _finite(record.get(f"{judge}_margin"))
+            tile = {"judge": words, "group": concept, "said": concept if agree else f"\N{NOT EQUAL TO} {concept}"}
+            told = "" if margin is None else f"{margin:+.3f}"
+            tiles[share, rate, judge] = places | tile | {"margin": told, "agree": agree}
+    return list(tiles.values())
 
 
 def _finite(x: Any) -> float | None:

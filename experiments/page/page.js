@@ -194,11 +194,20 @@
     await show(place, { ...spec, ...size, facet, spec: inner, datasets: { [name]: rows }, description });
   };
   const drawFinding = async (place) => {
-    const rows = data.intervals[Number(place.dataset.finding)][place.dataset.unit];
+    const found = Number(place.dataset.finding), unit = place.dataset.unit;
+    if (unit === "phase") return drawPhase(place, data.phases[found]);
+    const rows = data.intervals[found][unit];
     const scale = scaling(rows.map((row) => row.value)), look = { color: [], shape: [], strokeDash: [] };
     const spec = dress(data.charts.intervals, [], look, find("scale").value === "symlog" ? scale : null, null);
     const across = { width: Math.max(240, Math.min(520, (place.clientWidth || 800) - 460)), height: { step: 18 } };
-    await show(place, { ...spec, ...across, datasets: { intervals: rows, zero: [{ value: 0 }] }, title: { text: place.dataset.unit, anchor: "start", fontSize: 11, color: colour("--aside"), fontWeight: 400 } });
+    const title = { text: unit, anchor: "start", fontSize: 11, color: colour("--aside"), fontWeight: 400 };
+    await show(place, { ...spec, ...across, title, datasets: { intervals: rows, zero: [{ value: 0 }] } });
+  };
+  const drawPhase = async (place, rows) => {
+    const names = [...new Set(rows.map((row) => row.group))], spec = dress(data.charts.phase, names, looks(names), null, null);
+    const size = { width: { step: 84 }, height: { step: 40 } };
+    const tiled = { ...spec, columns: (place.clientWidth || 800) > 700 ? 2 : 1, spec: { ...spec.spec, ...size } };
+    await show(place, { ...tiled, datasets: { phase: rows } });
   };
 
   let turn = 0;

@@ -2,18 +2,26 @@
 
 import base64
 import hashlib
+import html
 import html.parser
 import json
 import pickle
 import re
+import shlex
 
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
+from hydra import compose, initialize_config_module
+from hydra.types import RunMode
 
+import experiments.schema  # noqa: F401  the types of a config
+from experiments.cell import identity
 from experiments.found import find
 from experiments.labels import labels
 from experiments.page import contents
-from experiments.page.build import page
+from experiments.page.build import command, page
 from tests.experiments.browser import PROGRAM, Browser
 from tests.experiments.folders import Trap, folder
 
@@ -162,6 +170,8 @@ def poisoned(study):
     }
     (study / "claims.json").write_text(json.dumps({EVIL: claim}))
     (study / "fidelity.csv").write_text(f'{EVIL},value,low,high\n"{EVIL}",1,0,2\n')
+    world = {"share": 0.5, "rate": 0.9, "needed": EVIL, "preferred": EVIL, "agree": EVIL}
+    pd.DataFrame([world]).to_csv(study / "phase.csv", index=False)
     (study / "picture.png").write_bytes(b"<svg onload=alert(3)>")
     return study
 
@@ -186,6 +196,49 @@ def test_curves_that_hold_objects_are_not_unpickled(study, tmp_path, monkeypatch
     (study / "decay" / "claims.json").write_bytes(pickle.dumps(Trap()))
     assert "No curves to read in: decay / ALiBi." in built(study)
     assert not (tmp_path / "sprung").exists()
+
+
+def test_the_command_of_a_run_makes_that_run_alone(ledgers, tmp_path):
+    overrides = ["perception=order_free", "experiment=first_look", "reach.rate=0.01", "measure.multiples=[1,2]"]
+    place = folder(tmp_path / "run", ledgers[0](), 0, overrides)
+    sources = [{"path": "/home/me/mine", "provider": "command-line"}, {"path": "conf", "provider": "main"}]
+    (place / ".hydra" / "hydra.yaml").write_text(json.dumps({"hydra": {"runtime": {"config_sources": sources}}}))
+    words = shlex.split(command(find([place])[0][0]))
+    assert words[:6] == ["./run", "python", "-m", "experiments.run", "--config-dir", "/home/me/mine"]
+    with initialize_config_module("conf", version_base="1.3"):
+        asked = compose("config", overrides=words[6:], return_hydra_config=True)
+    assert asked.hydra.mode == RunMode.RUN  # although the experiment sweeps
+    assert asked.reach.rate == 0.01 and asked.perception.scheme._target_ == "models.position.NoPE"
+
+
+def test_the_hash_of_a_config_is_checked_against_the_ledger(study):
+    config = {"world": {"rate": 0.1}, "study": "claims"}
+    (study / "decay" / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
+    path = study / "decay" / "ledger.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"identity": identity(config)}))
+    text = html.unescape(built(study))
+    assert text.count("agrees with the ledger's") == 1 and text.count("differs from the ledger's") == 3
+
+
+def test_claims_are_traced_to_their_runs_and_the_phase_diagram_is_drawn(study, ledgers):
+    trial = {"effect": 0.5, "low": 0.1, "high": 0.9, "runs": ["decay", "nowhere"]}
+    claim = {"effect": 12.0, "low": 9.0, "high": "inf", "unit": "ratio", "verdict": "confirmed", "trials": [trial]}
+    (study / "claims.json").write_text(json.dumps({"C1": claim | {"runs": ["decay"]}, "C2": {"verdict": "undecided"}}))
+    world = {"share": 0.5, "rate": 0.9, "needed": "offset", "needed_margin": 0.07, "preferred": "decay"}
+    rows = [world | {"preferred_margin": 0.02, "agree": False, "concept": x} for x in ("decay", "offset")]
+    pd.DataFrame(rows).to_csv(study / "phase.csv", index=False)
+    text = built(study)
+    assert text.count('href="#run-1"') == 2  # of the claim, and of its trial
+    assert "nowhere" in text and text.index("claims.json") < text.index("phase.csv")
+    found = data(text)
+    assert found["intervals"][0]["ratio"] == [
+        {"line": "C1 \N{MIDDLE DOT} confirmed", "note": "", "value": 12.0, "low": 9.0, "high": None}
+    ]
+    tiles = [(x["judge"].split(" (")[0], x["group"], x["margin"], x["agree"]) for x in found["phases"][1]]
+    assert tiles == [
+        ("what the world needs", "offset", "+0.070", False),
+        ("what training prefers", "decay", "+0.020", False),
+    ]
 
 
 @pytest.fixture(scope="module")
