@@ -34,6 +34,11 @@ class Gap(NamedTuple):
         """The difference, as unpaired intervals."""
         return Gap(self.value - other.value, self.low - other.high, self.high - other.low)
 
+    def sure(self) -> "Gap":
+        """The end of the interval that is nearer to zero: what chance does not explain."""
+        near = 0.0 if self.low <= 0 <= self.high else self.low if self.low > 0 else self.high
+        return Gap(near, near, near)
+
 
 class Verdict(NamedTuple):
     """On one layer: the verdict, the gaps that were read, the decisive one, and words for a reader."""
@@ -109,16 +114,17 @@ def charges(ledger: dict[str, Any], m: float) -> list[Charge]:
 
 
 def _nats(seen: dict[str, Any], name: str, m: float) -> list[Charge]:
-    """Against a protocol in nats. Luck on its sample that the truth does not share is knowledge of the sample."""
+    """Against a protocol in nats. Luck that neither chance explains nor the truth shares is knowledge of the sample."""
     score, due, best, truth = (_gap(seen[k], "value") for k in ("score", "expected", "ceiling", "world"))
     parts = {k: _gap(entry, "value") for k, entry in seen["parts"].items()}
     drawn, width = truth.minus(best), (score.high - score.low) / 2
+    known = score.minus(due).minus(drawn)  # by unpaired intervals: too wide, if anything
     enough = round(seen["score"].get("count", 0) * max(1.0, 2 * width / m) ** 2)  # for half of m
     return [
         Charge("world", parts["world"], f"it asks another question: the truth itself scores {best.value:.4f} in it"),
         Charge("model", parts["model"], "it weighs these weights otherwise than the functional does"),
-        Charge("draw", drawn, "its sample is no draw of the world: the truth itself scores otherwise than it should"),
-        Charge("leak", score.minus(due).minus(drawn), "these weights, unlike the truth, do otherwise on its sample"),
+        Charge("draw", drawn.sure(), "its sample is no draw of the world: the truth scores otherwise than it should"),
+        Charge("leak", known.sure(), "these weights, unlike the truth, do otherwise on its sample than on fresh draws"),
         Charge(
             "resolution",
             Gap(width, width, width),
