@@ -5,6 +5,7 @@ Measured on two cores (thousand tokens a second, small transformer): members one
 idle, and `vmap` over many members is what fills it. So the backend decides.
 """
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -75,3 +76,17 @@ def dealt(
     ranked = np.argsort(-np.asarray(work), kind="stable")[np.minimum(np.arange(places), count - 1)]
     place = ranked if len(set(np.asarray(work).tolist())) == 1 else ranked.reshape(-1, devices).T.ravel()
     return place, np.array([np.flatnonzero(place == item)[0] for item in range(count)])
+
+
+MAPPED = 30_000  # of the 65,530 regions of memory that Linux lets a process map; every compiled program takes some
+
+
+def make_room() -> None:
+    """Forgets compiled programs before there is no room for more, which would kill a long multirun.
+
+    Those that took half a second to compile are on disk, and found again.
+    """
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > MAPPED:
+        jax.clear_caches()
+        gc.collect()

@@ -54,6 +54,7 @@ def measured(cell: Cell, place: Path, screen: Screen) -> dict[str, Any]:
         seen = curves(trained, oracles, floors, rungs, observed)
         folder.write_all(place, ledger, trained.params, seen, time.monotonic() - began)
     screen.line(f"{place}: {time.monotonic() - began:.0f} s")
+    backend.make_room()  # a multirun has as many programs as it has shapes
     return ledger
 
 
