@@ -100,14 +100,12 @@ def grammars(cfg: Any) -> Iterator[Case]:
     text = peers.random_rules(cfg.symbols)
     world = grammar.pcfg(text)
     tokens = peers.open_documents(world, min(cfg.length, 32), min(cfg.batch, 64))
-    few = tokens[:2]
-    score = _scores(base.log_conditionals)
-    laws = peers.genlm(text, world, few)
-    apart = float(np.abs(np.exp(np.asarray(score(world, tokens))[:2]) - np.exp(laws)).max())
-    ours, peer = functools.partial(score, world, tokens), functools.partial(peers.genlm, text, world, few)
-    name = f"grammar, {5 * cfg.symbols} rules, {tokens.shape[1]} tokens: laws"
+    few, name = tokens[:2], f"grammar, {5 * cfg.symbols} rules, {tokens.shape[1]} tokens: laws"
+    score, peer = _scores(base.log_conditionals), peers.genlm(text, world)
+    apart = float(np.abs(np.exp(np.asarray(score(world, tokens))[:2]) - np.exp(peer(few))).max())
     label = f"genlm-grammar (laws {apart:.0e} apart)"  # its closures are iterated, so this is said, not refused
-    yield Case(name, label, ours, peer, tokens.size, few.size, 50.0, same=False)
+    ours, theirs = functools.partial(score, world, tokens), functools.partial(peer, few)
+    yield Case(name, label, ours, theirs, tokens.size, few.size, 50.0, same=False)
 
 
 def recalling(cfg: Any) -> Iterator[Case]:
