@@ -14,6 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from experiments.alchemy import Reals, Shape
 from experiments.factors import asked
 from experiments.observe.base import Checked
+from experiments.observe.leaky import Informed
+from experiments.observe.probe import Probe
 from experiments.reach import check
 from experiments.solve import solved
 from worlds.base import World
@@ -96,6 +98,18 @@ def _check(config: dict[str, Any], protocols: dict[str, Any]) -> None:
             f"ledger: it must name one of the protocols in observe, {', '.join(protocols) or 'none'}, "
             f"but is {config['ledger']!r}"
         )
+    if config["judged"] not in (None, *(k for k, p in protocols.items() if not isinstance(p, Probe))):
+        raise ValueError(
+            f"judged: it must name one of the protocols in observe, {', '.join(protocols) or 'none'}, that scores "
+            f"predictions (a probe does not), but is {config['judged']!r}"
+        )
+    leaking = [k for k, p in protocols.items() if isinstance(p, Informed)]
+    if leaking and not (config["reach"]["pool"] or config["reach"]["sequences"]):
+        raise ValueError(
+            f"{leaking[0]}: training must have sequences of its own, reach.pool or reach.sequences, but none"
+        )
+    if not config["diagnose"]["material"] > 0:
+        raise ValueError(f"diagnose: material must be above 0 nats, but is {config['diagnose']['material']}")
     unit = protocols[config["ledger"]].unit
     if unit != "nats/token":
         raise ValueError(f"ledger: its protocol must report nats/token, but {config['ledger']} reports {unit}")

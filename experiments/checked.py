@@ -5,6 +5,7 @@ names that are short and printable, and intervals that are not empty. Keys that 
 """
 
 import json
+import math
 from typing import Any, get_args
 
 from experiments.cell import SCHEMA
@@ -12,7 +13,6 @@ from experiments.ledger import LAYERS, number
 from worlds.quantity import Kind
 
 LONGEST = 200  # characters of a name
-SLACK = 1e-9  # nats: ends of an interval that were added up may cross by rounding
 
 
 def parsed(text: str) -> Any:
@@ -71,7 +71,10 @@ def _entry(entry: Any, path: str, value: str) -> None:
         entry.get("class") in get_args(Kind), f"{path}.class", f"one of {', '.join(get_args(Kind))}", entry.get("class")
     )
     numbers = [_number(entry.get(key, "missing"), f"{path}.{key}") for key in (value, "low", "high")]
-    _require(not numbers[1] > numbers[2] + SLACK, path, "an interval that is not empty", numbers[1:])
+    known = [not math.isnan(x) for x in numbers]
+    defined = entry["class"] != "undefined"
+    _require(known == [defined] * 3, path, "three numbers, or undefined and three nulls", entry)
+    _require(not defined or numbers[1] <= numbers[2], path, "an interval that is not empty", numbers[1:])
     count = entry.get("count", 0)
     _require(type(count) is int and 0 <= count < 2**53, f"{path}.count", "a whole number", count)
 

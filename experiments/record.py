@@ -72,7 +72,8 @@ def settled(rungs: Rungs, diverged: dict[int, int]) -> dict[str, Any] | None:
 
 def protocol(seen: Any) -> dict[str, Any]:
     """An observation as plain numbers."""
-    plainly = {k: getattr(seen, k) for k in ("name", "unit", "better", "shows", "window", "tokens", "documents")}
+    made = ("name", "unit", "better", "shows", "window", "tokens", "fair_tokens", "documents")
+    plainly = {k: getattr(seen, k) for k in made}
     quantities = {k: entry(getattr(seen, k), "value") for k in ("score", "expected", "ceiling", "world")}
     parts = None if seen.parts is None else {k: entry(q, "value") for k, q in seen.parts.items()}
     members = {k: [plain(x) for x in getattr(seen, k)] for k in ("scores", "targets")}

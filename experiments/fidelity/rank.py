@@ -55,7 +55,7 @@ def groups(runs: list[Run]) -> list[Group]:
 
 
 def referee(runs: list[Run]) -> tuple[str, int] | None:
-    """The functional whose exact losses compare runs, and its tokens: of the trained length, or the longest they share."""
+    """The functional whose exact losses compare runs, and its tokens: the trained length, else the longest shared."""
     every = [functionals(run) for run in runs]
     shared = set.intersection(*(set(x) for x in every))
     trained = {str(run.ledger.get("functional")) for run in runs}

@@ -40,30 +40,55 @@ def callables(*members: Callable[[np.ndarray], Any]) -> Predict:
     return predict
 
 
-def torch_causal(*models: Any, start: int, vocabulary: Sequence[int] | None = None) -> Predict:
-    """PyTorch causal language models, Hugging Face's among them, as members.
+def torch_causal(*models: Any, start: int, vocabulary: Sequence[int]) -> Predict:
+    """PyTorch causal language models, Hugging Face's among them, as members. They are put into evaluation mode.
 
     Args:
       models: called with input ids [sequence, time]; they return logits [sequence, time, vocab], or an object that
         holds them as `logits`.
       start: the id that begins every sequence, so that the first token is predicted too.
-      vocabulary: the model's id of each of the world's tokens; the ids themselves if None.
+      vocabulary: the model's id of each of the world's tokens, all different.
     """
     import torch  # pyright: ignore[reportMissingImports]  # an extra: only who has such a model needs it
 
+    ids = np.asarray(vocabulary)
+    if len(set(vocabulary)) < len(vocabulary) or min([start, *vocabulary]) < 0:
+        raise ValueError(
+            "adapter: vocabulary must name a different id, at least 0, for each of the world's tokens, and start one "
+            f"at least 0, but they are {list(vocabulary)} and {start}"
+        )
+
     def member(model: Any) -> Callable[[np.ndarray], np.ndarray]:
         def said(tokens: np.ndarray) -> np.ndarray:
-            ids = np.arange(tokens.max() + 1) if vocabulary is None else np.asarray(vocabulary)
             past = np.concatenate([np.full((len(tokens), 1), start), ids[tokens[:, :-1]]], 1)
             device = next(iter(model.parameters())).device
             with torch.no_grad():
                 out = model(torch.as_tensor(past, dtype=torch.long, device=device))
             logits = getattr(out, "logits", out).double().cpu().numpy()
-            return logits if vocabulary is None else logits[..., ids]
+            if logits.shape[:2] != tokens.shape or logits.shape[2] <= ids.max():
+                raise ValueError(
+                    f"adapter: logits must have the shape [{len(tokens)}, {tokens.shape[1]}, more than {ids.max()}], "
+                    f"but have {list(logits.shape)}"
+                )
+            return logits[..., ids]
 
         return said
 
     return callables(*[member(model.eval()) for model in models])
+
+
+def pretrained(*folders: str, start: int, vocabulary: Sequence[int]) -> Predict:
+    """Hugging Face causal models from folders on this machine, as members; nothing is downloaded.
+
+    Args:
+      folders: where `save_pretrained` wrote them.
+      start: as in `torch_causal`.
+      vocabulary: as in `torch_causal`.
+    """
+    from transformers import AutoModelForCausalLM  # pyright: ignore[reportMissingImports]  # the extra `torch`
+
+    found = [AutoModelForCausalLM.from_pretrained(folder, local_files_only=True) for folder in folders]
+    return torch_causal(*found, start=start, vocabulary=vocabulary)
 
 
 def _normalised(logs: Float[np.ndarray, "*rows vocab"]) -> Float[np.ndarray, "*rows vocab"]:

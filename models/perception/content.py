@@ -19,7 +19,7 @@ from models.base import Predictor
 from models.perception import programme
 from models.perception.base import Perceived, split
 from models.perception.contexts import Contexts, enumerated, excess
-from models.perception.mixture import proved, zero
+from models.perception.mixture import MIXED, proved, zero
 from models.perception.sandwich import REPLICATES, bracket, draw
 from worlds.base import LIMIT, World, functional
 from worlds.quantity import Quantity
@@ -60,7 +60,12 @@ class Content:
         return self._perceived(found, bounds, {"certificate": found.certificate})
 
     def _perceived(self, found: Fit, bounds: Quantity, info: dict[str, Any]) -> Perceived:
-        return split(self._predictor(found), bounds, zero(), info | {"weight": found.maps[:, 0].sum(-1).tolist()})
+        return split(
+            self._predictor(found),
+            bounds,
+            zero(),
+            info | {"readout": MIXED, "weight": found.maps[:, 0].sum(-1).tolist()},
+        )
 
     def fitted(self, contexts: Contexts, tolerance: float = 1e-9) -> Fit:
         """The optimum over the contexts."""

@@ -86,6 +86,11 @@ def lasting(phases: Sequence[World], horizon: int) -> Contexts:
     vocab, turns = phases[0].vocab_size, len(phases)
     words = np.pad(steady.contexts(vocab, reach), ((0, 0), (0, 1)))
     laws = np.stack([np.exp(scored(world, words)[:, -1]) for world in phases])
+    if (laws.sum(2) == 0).any():
+        raise ValueError(
+            "lasting: a context that the worlds' start rules out may still come up later, so its law must be known; "
+            "noise above 0 mends that"
+        )
     law = _stationary(laws)
     for _ in range(horizon - reach):  # the first token stays, and the next one comes in its turn
         following = np.tile(laws, (1, law.shape[1] // laws.shape[1], 1))

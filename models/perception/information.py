@@ -55,12 +55,17 @@ class Everything:
     def perceive(self, world: World, length: int, trained: int, key: Key[Array, ""], sequences: int) -> Perceived:
         """The world's own conditionals."""
         del length, trained, key, sequences
-        return split(lambda tokens: log_conditionals(world, tokens), exact(0.0), zero(), {"profiles": ["the past"]})
+        return split(
+            lambda tokens: log_conditionals(world, tokens),
+            exact(0.0),
+            zero(),
+            {"readout": "any", "profiles": ["the past"]},
+        )
 
     def over(self, contexts: Contexts) -> Perceived:
         """The contexts' own laws; which world they came from is not known here, so there is no predictor."""
         del contexts
-        return split(None, exact(0.0), zero(), {"profiles": ["the past"]})
+        return split(None, exact(0.0), zero(), {"readout": "any", "profiles": ["the past"]})
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ class Information:
 
     def _learnt(self, found: Table, phi: Feature) -> dict[str, Any]:
         time = "aware" if self.aware else "blind"
-        return {"loss": found.loss, "feature": phi.name, "time": time, "codes": len(found.code)}
+        return {"readout": "any", "loss": found.loss, "feature": phi.name, "time": time, "codes": len(found.code)}
 
     def _check(self, phi: Feature, length: int) -> None:
         if phi.size * (length if self.aware else 1) >= 2**63:

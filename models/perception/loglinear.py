@@ -61,7 +61,12 @@ class LogLinear:
         return self._perceived(found, proved(found.excess, found.certificate), {})
 
     def _perceived(self, found: Fit, bounds: Quantity, info: dict[str, Any]) -> Perceived:
-        info |= {"certificate": found.certificate, "budget": self.budget, "largest": float(np.abs(found.logits).max())}
+        info |= {
+            "readout": "log-linear",
+            "certificate": found.certificate,
+            "budget": self.budget,
+            "largest": float(np.abs(found.logits).max()),
+        }
         return split(self._predictor(found), bounds, zero(), info)
 
     def columns(self, length: int) -> tuple[Column, ...]:

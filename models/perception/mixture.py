@@ -21,6 +21,7 @@ from models.perception.sandwich import REPLICATES, Draws, above, bracket, draw
 from worlds.base import LIMIT, World, functional, log_conditionals
 from worlds.quantity import ROUNDING, Quantity, certified, exact
 
+MIXED = "mixture"  # what is read is mixed, not added up as logits
 ROUGH = 2e-5  # nats: certificates on samples, far below their noise
 
 
@@ -102,7 +103,9 @@ class Absolute:
         """The programme of every moment. Where contexts have phases, no position of a sequence says which is meant."""
         found = untied.project(contexts)
         mass = informative(found.maps[-1][::-1, 1:]) if contexts.phase is None else None
-        info = {"certificate": found.certificate} | ({} if mass is None else {"informative_lag_mass": mass.tolist()})
+        info = {"readout": MIXED, "certificate": found.certificate} | (
+            {} if mass is None else {"informative_lag_mass": mass.tolist()}
+        )
         says = untied.predictor(found) if contexts.phase is None else None
         return split(says, proved(found.excess, found.certificate), zero(), info)
 
@@ -202,7 +205,7 @@ def _numbers(concept: str, name: str, numbers: Sequence[float] | str) -> tuple[f
 def _member(world: World, profiles: Float[np.ndarray, "head time place"], maps: programme.Maps) -> Perceived:
     """The world is its own best predictor."""
     names = [f"the world's head {h}" for h in range(len(maps))]
-    info = {"profiles": names, "weight": maps[:, 0].sum(-1).tolist(), "certificate": 0.0}
+    info = {"readout": MIXED, "profiles": names, "weight": maps[:, 0].sum(-1).tolist(), "certificate": 0.0}
     info["informative_lag_mass"] = informative(by_lag(profiles[:, -1], maps)).tolist()
     return split(lambda tokens: log_conditionals(world, tokens), zero(), zero(), info)
 
@@ -222,6 +225,7 @@ def learnt(found: Projection, length: int) -> dict[str, Any]:
     order = np.argsort(-found.weight)
     last = np.stack([table(column, length)[-1] for column in found.columns])
     return {
+        "readout": MIXED,
         "profiles": [c.family.label(c.slope, c.start) for c in (found.columns[h] for h in order)],
         "weight": found.weight[order].tolist(),
         "informative_lag_mass": informative(by_lag(last, found.maps)).tolist(),

@@ -226,3 +226,13 @@ def test_every_named_training_is_one(name):
     for part in (Shape, Reals):
         part(**{f.name: chosen[f.name] for f in dataclasses.fields(part)})
     assert chosen["seeds"] > 1 and chosen["ladder"] == "off"
+
+
+def test_a_stack_has_the_parts_that_any_of_its_members_has():
+    none = numbers([Reals(), Reals(rate=0.1)])
+    assert none.dropout is None and none.channel is None and np.allclose(none.rate, [0.003, 0.1])
+    some = numbers([Reals(dropout=0.2), Reals(channel=np.eye(3)), Reals(schedule="wsd")])
+    assert np.allclose(some.dropout, [0.2, 0, 0]) and np.allclose(some.channel[1], np.eye(3))
+    assert np.allclose(some.channel[0], 1 / 3) and [SCHEDULES[n] for n in some.schedule] == ["cosine", "cosine", "wsd"]
+    with pytest.raises(ValueError, match="channels of a population must have one shape, but have"):
+        numbers([Reals(channel=np.eye(2)), Reals(channel=np.eye(3))])
