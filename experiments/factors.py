@@ -128,7 +128,9 @@ def cells(cell: "Cell", floor: Any, params: Any, work: Path, screen: "Screen") -
     return Cells(method, changes, found, lost, best)
 
 
-def _trained(cell, shape, group, checkpoint, screen):
+def _trained(
+    cell: "Cell", shape: Shape, group: dict[Names, Reals], checkpoint: Path, screen: "Screen"
+) -> tuple[dict[Names, Any], dict[Names, dict[int, int]]]:
     """The cells of one shape as one population, a member for each cell and seed: weights and divergences by cell."""
     count, seed = cell.seeds, cell.config["seed"]
     reals = [reals for reals in group.values() for _ in range(count)]
@@ -137,10 +139,12 @@ def _trained(cell, shape, group, checkpoint, screen):
         members(stream(seed, name), 0, count)[np.tile(np.arange(count), len(group))] for name in ("initialise", "train")
     )
     with screen.task(f"ladder, {len(group)} cells of {count} seeds", int(steps.max())) as report:
-        say = lambda done, loss, excess: report(done, f"loss {loss:.4f}, excess over the floor {excess:.4f}")  # noqa: E731
-        found = fit.fit(
-            cell.spec, shape, cell.world, numbers(reals), int(steps.max()), *keys, checkpoint=checkpoint, report=say
-        )
+
+        def say(done: int, loss: float, excess: float) -> None:
+            report(done, f"loss {loss:.4f}, excess over the floor {excess:.4f}")
+
+        longest = int(steps.max())
+        found = fit.fit(cell.spec, shape, cell.world, numbers(reals), longest, *keys, checkpoint=checkpoint, report=say)
     diverged = fit.diverged(*found, steps)
     weights = {
         names: jax.tree.map(lambda x, i=i: x[i * count : (i + 1) * count], found[0]) for i, names in enumerate(group)
@@ -151,7 +155,7 @@ def _trained(cell, shape, group, checkpoint, screen):
     return weights, {names: steps for names, steps in lost.items() if steps}
 
 
-def _measured(cell, floor, params):
+def _measured(cell: "Cell", floor: Any, params: Any) -> list[Measured]:
     return measuring.measure(measuring.network(cell.spec, params), floor.functional, floor.truth)
 
 
@@ -162,10 +166,10 @@ def label(names: Names) -> str:
 
 def terms(method: str, factors: list[str], value: Mapping[Names, Any]) -> dict[str, Any]:
     """Each factor's share of v(none) - v(all), to which they sum; numbers or arrays, since shares are linear in v."""
-    return {f: sum(w * (value[s] - value[s | {f}]) for s, w in weights(method, factors, f).items()) for f in factors}
+    return {f: sum(w * (value[s] - value[s | {f}]) for s, w in turns(method, factors, f).items()) for f in factors}
 
 
-def weights(method: str, factors: list[str], factor: str) -> dict[Names, float]:
+def turns(method: str, factors: list[str], factor: str) -> dict[Names, float]:
     """How often a factor's turn comes after these others: among all orders, or among one order and its reverse."""
     if method == "two_orders":
         first, last = (frozenset(order[: order.index(factor)]) for order in (factors, factors[::-1]))
@@ -193,13 +197,13 @@ def split(found: Cells, rungs: Rungs) -> dict[str, Any]:
         if not whole:
             shares[factor] = entry(undefined(), "nats") | {"se": None, "orders": None}
             continue
-        turns = [mean[s] - mean[s | {factor}] for s in weights(method, factors, factor)]
+        gains = [mean[s] - mean[s | {factor}] for s in turns(method, factors, factor)]
         excess, control = (terms(method, factors, path)[factor] for path in paths)
         sampled = average(excess, control, functional)
         value, own = (terms(method, factors, v)[factor] for v in (mean, seeds))
-        shares[factor] = _share(value, own, sampled, turns)
+        shares[factor] = _share(value, own, sampled, gains)
         if method == "two_orders":
-            shares[factor]["interaction"] = (turns[0] - turns[-1]) / 2
+            shares[factor]["interaction"] = (gains[0] - gains[-1]) / 2
     _, best, i = instantiated(rungs)
     top = training_gap(rungs._replace(members=measured[frozenset(factors)]), best, i)
     reach = mean[frozenset()] - i.value
@@ -216,7 +220,7 @@ def split(found: Cells, rungs: Rungs) -> dict[str, Any]:
     }
 
 
-def _share(value: float, seeds: Float[np.ndarray, "seed"], sampled: Quantity, turns: list[float]) -> dict[str, Any]:
+def _share(value: float, seeds: Float[np.ndarray, "seed"], sampled: Quantity, gains: list[float]) -> dict[str, Any]:
     """One factor's term: value, interval, standard error over seeds, range over orders."""
     count, error = len(seeds), float("nan")
     half = sampled.high - sampled.value
@@ -224,4 +228,4 @@ def _share(value: float, seeds: Float[np.ndarray, "seed"], sampled: Quantity, tu
         error = float(seeds.std(ddof=1) / np.sqrt(count))
         half = float(np.hypot(half, scipy.stats.t.ppf(0.975, count - 1) * error))
     found = entry(Quantity(value, value - half, value + half, "estimated", count), "nats")
-    return found | {"se": plain(error), "orders": [min(turns), max(turns)]}
+    return found | {"se": plain(error), "orders": [min(gains), max(gains)]}

@@ -4,6 +4,7 @@ import functools
 import io
 import logging
 import os
+import threading
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -248,7 +249,7 @@ def load(path: Path, like: Any) -> Any:
 
 def write(path: Path, content: bytes) -> None:
     """Writes a file that appears whole or not at all, whoever else writes it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         part.write_bytes(content)
         os.replace(part, path)

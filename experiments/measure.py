@@ -101,12 +101,21 @@ class Members(NamedTuple):
         return self._batched(_streamed, tokens)
 
     def _batched(self, run: Callable[[Any, Any, Any], Array], tokens: Int[Array, "sequence time"]) -> np.ndarray:
-        groups = -(-len(tokens) // self.batch)
-        rows = jnp.asarray(tokens)[np.minimum(np.arange(groups * self.batch), len(tokens) - 1)]
-        rows, count = padded(rows.reshape(groups, self.batch, -1))
+        batch = min(self.batch, max(1, PAIRS // (self._count() * tokens.shape[1] ** 2)))
+        groups = -(-len(tokens) // batch)
+        rows = jnp.asarray(tokens)[np.minimum(np.arange(groups * batch), len(tokens) - 1)]
+        rows, count = padded(rows.reshape(groups, batch, -1))
         found = np.asarray(run(self.spec, self.params, rows))[:count]  # [group member batch time feature]
         found = found.transpose(1, 0, 2, 3, 4).reshape(found.shape[1], -1, *found.shape[3:])
         return found[:, : len(tokens)]
+
+    def _count(self) -> int:
+        return len(jax.tree.leaves(self.params)[0])
+
+
+PAIRS = (
+    2**24
+)  # of queries and keys, over members and sequences, whose scores are in memory at once; per head and device
 
 
 def network(spec: Any, params: Any, batch: int = 32) -> Members:

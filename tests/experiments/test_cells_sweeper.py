@@ -1,12 +1,20 @@
 """The sweeper: listed cells times the product of the rest, and an end whatever fails."""
 
+import importlib
+
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra_plugins.cells_sweeper import CellsSweeper
+from hydra.core.plugins import Plugins
+
+
+def plugin():
+    """The module as Hydra holds it: its scan for plugins executes modules anew, so an earlier import is another."""
+    Plugins.instance()
+    return importlib.import_module("hydra_plugins.cells_sweeper")
 
 
 def jobs(asked, cells=None, size=None):
-    return CellsSweeper(size, {}, cells).split_arguments(OverridesParser.create().parse_overrides(asked), size)
+    return plugin().CellsSweeper(size, {}, cells).split_arguments(OverridesParser.create().parse_overrides(asked), size)
 
 
 def test_without_cells_it_is_the_product():
@@ -26,12 +34,12 @@ def test_batches_have_the_size_asked_for():
 
 def test_a_failed_job_does_not_keep_the_multirun_from_its_end(monkeypatch):
     ended = []
-    sweeper = CellsSweeper(None)
+    sweeper = plugin().CellsSweeper(None)
     sweeper.config = {}  # type: ignore[assignment]
     sweeper.hydra_context = type(
         "Context", (), {"callbacks": type("C", (), {"on_multirun_end": lambda self, **k: ended.append(k)})()}
     )()  # type: ignore[assignment]
-    monkeypatch.setattr("hydra_plugins.cells_sweeper.BasicSweeper.sweep", lambda *_: (_ for _ in ()).throw(OSError))
+    monkeypatch.setattr(plugin().BasicSweeper, "sweep", lambda *_: (_ for _ in ()).throw(OSError))
     with pytest.raises(OSError):
         sweeper.sweep([])
     assert len(ended) == 1

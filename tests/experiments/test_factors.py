@@ -12,7 +12,7 @@ import pytest
 from experiments import factors, fit, shares
 from experiments import measure as measuring
 from experiments.alchemy import Reals, Shape, numbers
-from experiments.factors import SETTINGS, Cells, cells, knobs, split, subsets, terms, weights
+from experiments.factors import SETTINGS, Cells, cells, knobs, split, subsets, terms
 from experiments.ledger import Rungs, ledger
 from experiments.measure import Measured
 from experiments.screen import Screen
@@ -47,7 +47,7 @@ def test_shapley_values_are_means_over_all_orders(k):
     for factor in names:
         walked = turns(names, value, factor, orders)
         assert np.allclose(found[factor], np.mean(walked, axis=0), atol=1e-12)
-        ends = [value[s] - value[s | {factor}] for s in weights("shapley", names, factor)]
+        ends = [value[s] - value[s | {factor}] for s in factors.turns("shapley", names, factor)]
         assert np.array_equal(np.min(ends, axis=0), np.min(walked, axis=0))
         assert np.array_equal(np.max(ends, axis=0), np.max(walked, axis=0))
     assert np.allclose(sum(found.values()), value[frozenset()] - value[frozenset(names)], atol=1e-12)

@@ -3,6 +3,7 @@
 import json
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -47,7 +48,7 @@ def test_a_predictor_of_ones_own_is_scored_exactly(type_in):
     target = f"predictor._target_={__name__}.copier"
     found = json.loads(type_in(*SHORT, target, "json=true").out)
     words, chances = everything(mess3(0.05, 0.85), 4)
-    logs = np.take_along_axis(copier()(words)[0], words[..., None], -1)[..., 0]
+    logs = np.take_along_axis(copier()(jnp.asarray(words))[0], words[..., None], -1)[..., 0]
     loss = -chances @ logs.mean(-1)
     assert found["layers"]["R"]["loss"] == pytest.approx(loss, abs=1e-9)
     assert found["gaps"]["R-D"]["nats"] == pytest.approx(loss - found["layers"]["D"]["loss"], abs=1e-9)

@@ -1,7 +1,7 @@
 """The witness store under many hands at once: entries are whole, none is lost, and the bound only ever falls."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import jax
 import jax.numpy as jnp
@@ -38,12 +38,10 @@ def test_many_writers_and_readers_at_once_see_whole_entries_and_lose_none(tmp_pa
             seen.append({name: weights_digest(params) for name, params in store(tmp_path).known(LIKE)})
 
     with ThreadPoolExecutor(12) as pool:
-        readers = [pool.submit(read) for _ in range(4)]
-        for writer in [pool.submit(write, n) for n in range(8)]:
-            writer.result()
+        readers, writers = [pool.submit(read) for _ in range(4)], [pool.submit(write, n) for n in range(8)]
+        wait(writers)
         done.set()
-        for reader in readers:
-            reader.result()
+        assert [hand.exception() for hand in writers + readers] == [None] * 12
     assert all(name == digest for found in seen for name, digest in found.items())
     assert {name for name, _ in store(tmp_path).known(LIKE)} == {weights_digest(weights(n)) for n in range(48)}
     assert not list(tmp_path.rglob("*.part"))
