@@ -100,8 +100,8 @@ def _excess(part: dict[str, Any]) -> Float[np.ndarray, "seed"]:
 
 
 def _half(q: Quantity) -> float:
-    """Half of a sampled interval; nan where there is none."""
-    return q.high - q.value if math.isfinite(q.high) and math.isfinite(q.value) else math.nan
+    """Half of a sampled interval, the longer side; infinite where nothing bounds it."""
+    return max(q.high - q.value, q.value - q.low) if math.isfinite(q.value) else math.inf
 
 
 class Sampling(NamedTuple):

@@ -157,6 +157,15 @@ def test_what_diverged_is_in_no_mean_in_silence(ledgers, tmp_path):
     assert rest.quantity.value == pytest.approx(0.01) and rest.over == "the 2 of 3 seeds that are finite in both"
 
 
+def test_an_unbounded_interval_stays_unbounded(ledgers, tmp_path):
+    pairing = two(ledgers, tmp_path, [0.02], [0.01], sampled=0.003)
+    (found,) = only(differences(pairing.pairs[0]), "R-D", 2.0)
+    assert np.isfinite(found.quantity.high)
+    pairing.pairs[0].second.ledger["lengths"]["64"]["members"][0]["high"] = "inf"
+    (found,) = only(differences(pairing.pairs[0]), "R-D", 2.0)
+    assert (found.quantity.low, found.quantity.high) == (-np.inf, np.inf)
+
+
 def test_both_sides_infinite_is_undefined(ledgers, tmp_path):
     pairing = two(ledgers, tmp_path, [0.01, np.inf], [np.inf, 0.01])
     (whole,) = only(differences(pairing.pairs[0]), "R-D")
