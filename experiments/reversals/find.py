@@ -135,8 +135,9 @@ def names(sides: dict[int, Side]) -> dict[int, str]:
         spelt = str(SPELT.get(scheme, scheme)).replace("_", " ")
         said[n] = f"{spelt}, trained at {ledger['train_length']} tokens"
     every = set.intersection(*(set(side.run.overrides) for side in sides.values()))
-    for n, side in sides.items():
-        if list(said.values()).count(said[n]) > 1:
-            own = [printable(x) for x in side.run.overrides if x not in every and not x.startswith("perception")]
-            said[n] = " ".join([said[n], *own])
+    shared = [n for n in sides if list(said.values()).count(said[n]) > 1]
+    for n in shared:
+        overrides = sides[n].run.overrides
+        own = [printable(x) for x in overrides if x not in every and not x.startswith("perception")]
+        said[n] = " ".join([said[n], *own])
     return said
