@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from experiments.ablations import ablations, precision
 from experiments.claims import study as claims
 from experiments.confusion import planted_faults
 from experiments.fidelity.study import fidelity
@@ -29,6 +30,8 @@ STUDIES: dict[str, Study] = {
     "slopes": question.slopes,
     "long_range": question.long_range,
     "scaling": scaling,
+    "ablations": ablations,
+    "precision": precision,
 }
 
 
