@@ -30,6 +30,9 @@ price: 1.5
 ENDING = PROGRAM + "    def limit(self, trained): return trained  # nothing is said of longer sequences\n"
 
 
+pytestmark = pytest.mark.slow  # two runs whose programs nothing else compiles: half a minute
+
+
 @pytest.fixture
 def ledger(tmp_path, monkeypatch, capsys):
     """Runs the command in this process, with the reader's own folder, and reads its ledger."""
