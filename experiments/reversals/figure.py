@@ -15,38 +15,47 @@ from experiments.reversals.find import Case, Reversal
 from experiments.style import COLOURS, GREY, SMALL, STYLE, TEXT, threshold
 
 FIRST, SECOND = COLOURS[0], COLOURS[1]
+LABELS = ("position", "first \N{MINUS SIGN} second, nats/token", "second \N{MINUS SIGN} first, fraction")
 
 
 def drawn(found: list[Reversal], sides: dict[int, Side], names: dict[int, str]) -> Figure:
     """In text width, a row for each reversal: excess by position, differences in nats, differences in fractions."""
     with matplotlib.rc_context(STYLE):
-        tall = [1.0 + 0.13 * max(3, len(x.case.views)) for x in found]
-        figure = Figure(figsize=(TEXT, sum(tall) + 0.25), layout="constrained")
-        rows: Any = figure.subfigures(len(found), 1, height_ratios=tall, squeeze=False)
-        for n, (row, x) in enumerate(zip(rows[:, 0], found, strict=True)):
-            curve, nats, hits = row.subplots(1, 3, width_ratios=[1, 1.1, 0.75])
-            _curves(curve, x.case, sides)
-            _said(nats, [v for v in x.case.views if v.unit == "nats/token"], "nats per token")
-            _said(hits, [v for v in x.case.views if v.unit == "fraction"], "fraction, second \N{MINUS SIGN} first")
-            title = f"{string.ascii_lowercase[n]}  {heading(x.case, names)}"
-            row.suptitle(title, x=0.01, ha="left", fontsize=7, fontweight="bold")
-        marks: dict[str, Any] = {"linestyle": "none", "color": "black"}
-        handles = [
-            Line2D([], [], marker="o", markersize=3.2, label="as reported (hard labels), 95 %", **marks),
-            Line2D([], [], marker="D", markersize=4, markerfacecolor="none", label="exact expectation", **marks),
-            Line2D([], [], marker="s", markersize=4, linestyle="none", color=FIRST, label="the first looks better"),
-            Line2D([], [], marker="s", markersize=4, linestyle="none", color=SECOND, label="the second looks better"),
-        ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, handletextpad=0.1)
+        tall = [0.75 + 0.11 * max(3, len(x.case.views)) for x in found]
+        figure = Figure(figsize=(TEXT, sum(tall) + 0.5), layout="constrained")
+        grid = figure.subplots(len(found), 3, squeeze=False, width_ratios=[1, 1, 0.8], height_ratios=tall)
+        for n, (row, x) in enumerate(zip(grid, found, strict=True)):
+            _curves(row[0], x.case, sides)
+            _said(row[1], [v for v in x.case.views if v.unit == "nats/token"])
+            _said(row[2], [v for v in x.case.views if v.unit == "fraction"])
+            world = sides[x.case.first.run].run.ledger["world"]["name"].replace("_", " ")
+            title = f"{string.ascii_lowercase[n]}  {world}: {heading(x.case, names)}"
+            row[0].set_title(" ")  # its room; the text itself runs over all three
+            above: Any = {"xycoords": "axes fraction", "textcoords": "offset points", "in_layout": False}
+            row[0].annotate(title, (0, 1), xytext=(0, 4), fontweight="bold", **above)
+        for axes, label in zip(grid[-1], LABELS, strict=True):
+            axes.set_xlabel(label, fontsize=6)
+        figure.supylabel("exact excess over the world, nats", fontsize=7)
+        figure.legend(handles=_legend(), loc="outside lower center", ncols=4, frameon=False, handletextpad=0.1)
         return figure
+
+
+def _legend() -> list[Line2D]:
+    marks: dict[str, Any] = {"linestyle": "none", "color": "black"}
+    return [
+        Line2D([], [], marker="o", markersize=3.2, label="as reported (hard labels), 95 %", **marks),
+        Line2D([], [], marker="D", markersize=4, markerfacecolor="none", label="exact expectation", **marks),
+        Line2D([], [], marker="s", markersize=4, linestyle="none", color=FIRST, label="the first looks better"),
+        Line2D([], [], marker="s", markersize=4, linestyle="none", color=SECOND, label="the second"),
+    ]
 
 
 def heading(case: Case, names: dict[int, str]) -> str:
     """Who is compared, in words."""
     first, second = case.first, case.second
     if first.run == second.run:
-        return f"{names[first.run]}: windows of {first.window} tokens, then of {second.window}"
-    return f"{names[first.run]}, then {names[second.run]}; windows of {first.window}"
+        return f"{names[first.run]}, in windows of {first.window} tokens and of {second.window}"
+    return f"{names[first.run]}, and {names[second.run]}; windows of {first.window}"
 
 
 def _curves(axes: Axes, case: Case, sides: dict[int, Side]) -> None:
@@ -67,8 +76,7 @@ def _curves(axes: Axes, case: Case, sides: dict[int, Side]) -> None:
         axes.fill_between(x, rows.min(0), rows.max(0), color=colour, alpha=0.15, linewidth=0)
     axes.set_xlim(1, last)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("position")
-    axes.set_ylabel("exact excess, nats")
+    axes.yaxis.set_major_locator(ticker.MaxNLocator(3))
 
 
 def by_position(side: Side, last: int) -> np.ndarray | None:
@@ -78,7 +86,7 @@ def by_position(side: Side, last: int) -> np.ndarray | None:
     return np.asarray(side.arrays[f"excess/{min(long)}"][:, :last], np.float64) if long else None
 
 
-def _said(axes: Axes, views: list[Contrast], unit: str) -> None:
+def _said(axes: Axes, views: list[Contrast]) -> None:
     """First minus second by protocol (fractions: the reverse), so that left of zero the first looks better."""
     views = sorted(views, key=_oriented, reverse=True)  # the axis counts upwards
     if not views:
@@ -100,11 +108,16 @@ def _said(axes: Axes, views: list[Contrast], unit: str) -> None:
     linear_to = threshold([max(abs(x.score.value), abs(x.expected.value)) for x in views])
     if linear_to:
         axes.set_xscale("symlog", linthresh=linear_to)
-        axes.xaxis.set_major_formatter("{x:g}")
+        decades = linear_to * 10.0 ** np.arange(0, 12, 2)
+        shown = decades[decades < 1.15 * max(ends)]
+        axes.set_xticks([*(-shown[::-1]), 0, *shown])
+        axes.xaxis.set_minor_locator(ticker.NullLocator())
     else:
-        axes.xaxis.set_major_locator(ticker.MaxNLocator(4, symmetric=True))
+        half = 10.0 ** np.floor(np.log10(max(ends)))
+        step = half * max(x for x in (1, 2, 5) if x * half <= max(ends))
+        axes.set_xticks([-step, 0, step])
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlim(-1.15 * max(ends), 1.15 * max(ends))
-    axes.set_xlabel(unit if unit.startswith("fraction") else f"first \N{MINUS SIGN} second, {unit}")
 
 
 def _oriented(x: Contrast) -> float:

@@ -8,7 +8,7 @@ protocol's exact expectation decides whom it prefers, so that no reversal is luc
 
 import itertools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from experiments.contrasts import Contrast, Side, contrast, functionals, same
 from experiments.found import printable
@@ -46,9 +46,10 @@ class Reversal(NamedTuple):
         return min(_clear(self.one, -1), _clear(self.other, 1))
 
     @property
-    def kinds(self) -> tuple[Any, ...]:
-        """What kind of reversal it is: between runs or between windows, and between which protocols."""
-        return self.case.first.run == self.case.second.run, *sorted((_bare(self.one.label), _bare(self.other.label)))
+    def kinds(self) -> set[tuple[bool, str]]:
+        """(whether it is between windows of one run, a protocol that it is about)."""
+        within = self.case.first.run == self.case.second.run
+        return {(within, _bare(x.label)) for x in (self.one, self.other)}
 
 
 def _clear(x: Contrast, favours: int) -> float:
@@ -113,15 +114,15 @@ def reversals(found: list[Case]) -> list[Reversal]:
 
 
 def chosen(every: list[Reversal], most: int) -> list[Reversal]:
-    """The clearest reversal of each kind, no two about one pair of readings."""
-    kinds: set[Any] = set()
-    pairs: set[Any] = set()
+    """The clearest reversals that bring in another protocol, between runs and between windows; a pair once."""
+    seen: set[tuple[bool, str]] = set()
+    pairs: set[frozenset[Reading]] = set()
     found = []
     for x in every:
         pair = frozenset((x.case.first, x.case.second))
-        if x.strength > 1 and x.kinds not in kinds and pair not in pairs and len(found) < most:
+        if x.strength > 1 and not x.kinds <= seen and pair not in pairs and len(found) < most:
             found.append(x)
-            kinds.add(x.kinds)
+            seen |= x.kinds
             pairs.add(pair)
     return found
 
