@@ -17,6 +17,7 @@ READ = {"length", "tokens", "score", "span", "of", "floor", "best"}  # how a run
 SHORT = {"scheme": "perception.scheme.name", "concept": "perception.name", "world": "world.name"}
 GROUPS = ("world", "perception", "instantiation", "reach")
 FREE = ("reach.seeds", "reach.chunk", "reach.micro", "world.solved", "world.target_entropy", "world.solve_for")
+DEEPEST = 12  # keys in keys; a config has four
 Said = dict[str, Any]  # what a ledger says, by dotted key
 
 
@@ -36,14 +37,20 @@ class Setting(NamedTuple):
 
 def said(run: Run) -> Said:
     """The ledger's parts by dotted keys, lists as tuples; what tells worlds, schemes and trainings apart."""
-    flat: Said = {"study": run.ledger.get("study"), "seed": run.ledger.get("seed", 0)}
+    seed = run.ledger.get("seed")
+    flat: Said = {"study": run.ledger.get("study"), "seed": seed if isinstance(seed, int) else 0}
     for group in GROUPS:
         flat |= dict(_flat(run.ledger.get(group, {}), group))
     return {k: v for k, v in flat.items() if not k.startswith(FREE)}
 
 
+def clean(text: str) -> str:
+    """A name from a ledger for tables and figures: letters, digits and what stands in names; nothing is a command."""
+    return "".join(c if c.isalnum() or c in " .,:;+-_=()[]" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def _flat(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping):
+    if isinstance(node, Mapping) and path.count(".") < DEEPEST:
         for key, value in node.items():
             yield from _flat(value, f"{path}.{key}")
     elif isinstance(node, list):

@@ -94,12 +94,10 @@ def _excess(run: Run, seed: int, length: int, score: str, where: slice) -> Readi
     known = whole[np.isfinite(whole).all(1)]  # an infinite member has no interval
     half = float(np.mean(known[:, 2] - known[:, 1]) / 2) if len(known) else 0.0
     if score == "whole":
-        kept_rows = kept.get(f"sequences/excess/{length}")
-        rows = {} if kept_rows is None else {seed: kept_rows.mean(0)}
+        per = kept.get(f"sequences/excess/{length}")
+        rows = {seed: per.mean(0)} if per is not None and per.ndim == 2 and len(per) == len(whole) else {}
         return Reading({(seed, n): x for n, x in enumerate(whole[:, 0])}, half, rows)
-    if f"excess/{length}" not in kept:
-        raise Missing(f"curves.npz has no curve at {length} tokens")
-    values = kept[f"excess/{length}"][:, where].mean(1)
+    values = _curve(kept, f"excess/{length}", len(whole), length)[:, where].mean(1)
     # By position no interval was kept: that of the whole, at the same relative error and with fewer positions.
     count = where.stop - where.start
     level = float(np.mean(known[:, 0])) if len(known) else 0.0
@@ -121,6 +119,14 @@ def kept_curves(run: Run) -> dict[str, np.ndarray]:
 _KEPT: dict[str, tuple[int, dict[str, np.ndarray]]] = {}
 
 
+def _curve(kept: dict[str, np.ndarray], name: str, rows: int, length: int) -> Float[np.ndarray, "row time"]:
+    """An array of curves.npz with a row for each member (or kind) and a column for each position."""
+    found = kept.get(name)
+    if found is None or found.ndim != 2 or len(found) != rows or found.shape[1] < length:
+        raise Missing(f"curves.npz has no {name} of {rows} rows and {length} positions")
+    return found
+
+
 def at(run: Run, length: int) -> dict[str, Any]:
     """The ledger at a length in tokens."""
     if length == int(run.ledger["length"]):
@@ -139,9 +145,7 @@ def _perception(run: Run, length: int) -> Reading:
 
 
 def _null(run: Run, length: int, where: slice) -> Reading:
-    found = kept_curves(run).get("observe/window_null")
-    if found is None or found.shape[1] < length:
-        raise Missing(f"there is no window null of {length} tokens (observe=[...,window_null])")
+    found = _curve(kept_curves(run), "observe/window_null", 3, length)
     return Reading({(0, 0): float(found[1, :length][where].mean())}, 0.0, {}, fixed=True)
 
 
@@ -159,9 +163,9 @@ def floor(run: Run, length: int, where: slice) -> tuple[float, float]:
     """
     kept = kept_curves(run)
     null = kept.get("observe/window_null")
-    if null is not None and null.shape[1] >= length:
+    if null is not None and null.ndim == 2 and len(null) == 3 and null.shape[1] >= length:
         return float(null[0, where].mean()), NORMAL * float(null[2, where].mean())
-    known = {int(k.split("/")[1]): x for k, x in kept.items() if k.startswith("floor/")}
+    known = {len(x): x for k, x in kept.items() if k.startswith("floor/") and x.ndim == 1}
     if not known or max(known) < length:
         raise Missing(f"there is no floor of {length} tokens")
     return float(known[max(known)][where].mean()), 0.0

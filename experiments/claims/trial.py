@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import scipy.stats
 
-from experiments.claims.arms import Arm, Said, Setting, said, settings
+from experiments.claims.arms import Arm, Said, Setting, clean, said, settings
 from experiments.claims.claim import Claim, Region, Rule
 from experiments.claims.reading import Missing, Reading, read
 from experiments.claims.rules import FORMS, LOGARITHMIC, Effect, rank
@@ -159,12 +159,12 @@ def labels(found: list[Setting]) -> list[str]:
     flat = [setting.said | _own(setting) for setting in found]
     keys = sorted({k for f in flat for k in f if "_target_" not in k})
     told = [k for k in keys if not k.startswith("world.") and len({str(f.get(k)) for f in flat}) > 1]
-    names = [" ".join([world(f), *(f"{_short(k)} {f[k]}" for k in told if k in f)]).strip() for f in flat]
+    names = [clean(" ".join([world(f), *(f"{_short(k)} {f[k]}" for k in told if k in f)]).strip()) for f in flat]
     for name in {n for n in names if names.count(n) > 1}:  # worlds that differ in what is not usually said
         same = [n for n, x in enumerate(names) if x == name]
         more = [k for k in keys if len({str(flat[n].get(k)) for n in same}) > 1]
         for n in same:
-            names[n] = " ".join([name, *(f"{_short(k)} {flat[n].get(k)}" for k in more)])
+            names[n] = clean(" ".join([name, *(f"{_short(k)} {flat[n].get(k)}" for k in more)]))
     return names
 
 
@@ -190,7 +190,7 @@ def world(flat: Said) -> str:
         if key.startswith("world.") and isinstance(value, int | float) and not isinstance(value, bool)
     }
     kept = [f"{_short(k)} {v:.3g}" for k, v in numbers.items() if _short(k) not in UNSAID]
-    return " ".join([str(name).replace("_", " "), *([kernel] if kernel else []), *kept])
+    return clean(" ".join([str(name).replace("_", " "), *([kernel] if kernel else []), *kept]))
 
 
 def _short(key: str) -> str:

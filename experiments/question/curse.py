@@ -20,7 +20,7 @@ import scipy.stats
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from experiments.claims.arms import said
+from experiments.claims.arms import clean, said
 from experiments.claims.reading import Missing, at, kept_curves
 from experiments.claims.trial import world
 from experiments.found import Run
@@ -49,7 +49,7 @@ def splits(runs: list[Run]) -> list[Split]:
     """Every run and length that can be decomposed: those in a world whose window null some run measured."""
     nulls: dict[tuple, Run] = {}
     for run in runs:
-        if "observe/window_null" in kept_curves(run):
+        if kept_curves(run).get("observe/window_null", np.zeros(0)).ndim == 2:
             nulls.setdefault(_key(run), run)
     found = []
     for run in runs:
@@ -71,15 +71,16 @@ def _split(run: Run, length: int, reader: Run) -> list[Split]:
         part, short = at(run, length), at(run, trained)
     except Missing:
         return []
-    kept = kept_curves(run)
-    if length > null.shape[1] or not part["members"] or f"excess/{length}" not in kept:
+    rows = [kept_curves(run).get(f"excess/{n}", np.zeros(0)) for n in (length, trained)]
+    shapes = [(len(part["members"]), n) for n in (length, trained)]
+    if len(null) < 2 or length > null.shape[1] or not part["members"] or [x.shape for x in rows] != shapes:
         return []
     span = max(1, trained // 2)
     h, beyond = null[0], null[1]
     level = float(h[:length].mean() - h[:trained].mean())
     tail = float(h[length - span : length].mean() - h[trained - span : trained].mean())
     whole = np.add(level, np.subtract(_members(part), _members(short)))
-    late, early = (kept[f"excess/{n}"][:, n - span : n].mean(1) for n in (length, trained))
+    late, early = (x[:, -span:].mean(1) for x in rows)
     context = tail + late - early
     gain = level + float(beyond[:length].mean())
     return [
@@ -105,7 +106,7 @@ def _members(part: dict[str, Any]) -> Float[np.ndarray, "member"]:
 def _name(run: Run) -> str:
     scheme = run.ledger["perception"]["scheme"]
     more = "".join(f" {scheme[k]:g}" for k in ("width", "exponent") if isinstance(scheme.get(k), int | float))
-    name = str(scheme["name"])
+    name = clean(str(scheme["name"]))
     return SPELT.get(name, name.replace("_", " ")) + more
 
 

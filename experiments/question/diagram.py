@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from experiments.claims.arms import clean
 from experiments.ledger import number
 from experiments.question.phase import CHAIN, MATERIAL, Point, gap
 from experiments.style import GREY, SMALL, SPELT, STYLE, TEXT
@@ -25,7 +26,7 @@ def diagram(points: list[Point]) -> Figure:
     """Perception on the left, certified; the reachable on the right, with intervals over seeds; differences framed."""
     shares = sorted({p.share for p in points if p.share is not None})
     rates = sorted({p.rate for p in points if p.rate is not None})
-    schemes = {c: p.runs[c].ledger["perception"]["scheme"]["name"] for p in points for c in p.runs}
+    schemes = {c: clean(p.runs[c].ledger["perception"]["scheme"]["name"]) for p in points for c in p.runs}
     with matplotlib.rc_context(HATCHED):
         figure = Figure(figsize=(TEXT, 1.15 + 0.36 * len(rates)), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)

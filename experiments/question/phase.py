@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
-from experiments.claims.arms import said
+from experiments.claims.arms import clean, said
 from experiments.found import Run
 from experiments.ledger import number
 
@@ -108,17 +108,21 @@ def paired(one: Run, other: Run) -> tuple[float, float, float]:
 def points(runs: list[Run]) -> list[Point]:
     """The diagram's worlds, by share and rate, the periodic one last; runs of other shapes are no part of it."""
     placed = [(flat, run) for flat, run in ((said(run), run) for run in runs) if place(flat) is not None]
-    shapes = [(f["reach.length"], f["world.vocab"]) for f, _ in placed if f["world.name"] == "decay_heads"]
+    shapes = [_shape(flat) for flat, _ in placed if flat["world.name"] == "decay_heads"]
     if not shapes:
         return []
     shape = max(set(shapes), key=shapes.count)
     found: dict[tuple[float, float], Point] = {}
     for flat, run in placed:
-        if (flat["reach.length"], flat["world.vocab"]) == shape and flat["perception.name"] in CHAIN:
+        if _shape(flat) == shape and flat["perception.name"] in CHAIN:
             share, rate = place(flat) or (None, None)
             key = (math.inf if share is None else share, math.inf if rate is None else rate)
             found.setdefault(key, Point(share, rate, {})).runs[flat["perception.name"]] = run
     return [found[key] for key in sorted(found)]
+
+
+def _shape(flat: dict[str, Any]) -> tuple[Any, Any]:
+    return flat.get("reach.length"), flat.get("world.vocab")
 
 
 def place(flat: dict[str, Any]) -> tuple[float | None, float | None] | None:
@@ -128,12 +132,13 @@ def place(flat: dict[str, Any]) -> tuple[float | None, float | None] | None:
         return None, None
     if name == "decay":
         rate = {"uniform": 1.0, "geometric": flat.get("world.kernel.rate")}.get(kernel)
-        return (0.0, rate) if rate is not None else (1.0, None) if kernel == "offset" else None
-    weights = [flat.get(f"world.heads.{head}.weight") for head in ("near", "far")]
-    if name != "decay_heads" or None in weights:
+        return (0.0, rate) if isinstance(rate, float | int) else (1.0, None) if kernel == "offset" else None
+    numbers = [flat.get(f"world.heads.{head}.weight") for head in ("near", "far")]
+    numbers.append(flat.get("world.heads.near.kernel.rate", 1.0))
+    if name != "decay_heads" or not all(isinstance(x, float | int) and x > 0 for x in numbers):
         return None
-    rate = flat.get("world.heads.near.kernel.rate", 1.0)
-    return float(weights[1] / sum(weights)), float(rate)  # type: ignore[operator,arg-type]
+    near, far, rate = map(float, numbers)  # type: ignore[arg-type]
+    return far / (near + far), rate
 
 
 def table(found: list[Point], out: Path, relative: Any) -> pd.DataFrame:
@@ -161,4 +166,4 @@ def table(found: list[Point], out: Path, relative: Any) -> pd.DataFrame:
 
 
 def _scheme(run: Run) -> str:
-    return run.ledger["perception"]["scheme"]["name"]
+    return clean(run.ledger["perception"]["scheme"]["name"])

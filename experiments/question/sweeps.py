@@ -8,7 +8,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.claims.arms import said
+from experiments.claims.arms import clean, said
 from experiments.claims.trial import world
 from experiments.found import Run
 from experiments.ledger import number
@@ -38,12 +38,10 @@ def slopes(runs: list[Run], out: Path, relative: Callable[[Path, Path], str]) ->
         m, name = flat.get(SLOPE.key), flat["perception.scheme.name"]
         if name not in ("alibi", "alibi_learned", "fox") or flat["perception.name"] != "decay":
             continue
-        single = isinstance(m, int | float)
+        single = _is_number(m)
         learnt = " learned" if name == "alibi_learned" else ""
-        kind = "one slope" if single else "FoX" if name == "fox" else f"{m}{learnt}"
-        rows.append(
-            {"world": world(flat), "set": kind, "slope": float(m) if single else None} | _numbers(run, out, relative)
-        )
+        kind = "one slope" if single else "FoX" if name == "fox" else clean(f"{m}{learnt}")
+        rows.append({"world": world(flat), "set": kind, "slope": m if single else None} | _numbers(run, out, relative))
     table = pd.DataFrame(rows)
     return table.sort_values(["world", "slope"], kind="stable") if len(table) else table
 
@@ -52,11 +50,11 @@ def ranges(runs: list[Run], out: Path, relative: Callable[[Path, Path], str]) ->
     """Runs in near-far worlds by the far lag, and in recall by the age of its questions (answers alone)."""
     rows = []
     for run, flat in ((run, said(run)) for run in runs):
-        common = {"scheme": flat["perception.scheme.name"]} | _numbers(run, out, relative)
-        if str(flat.get("world.kernel._target_", "")).endswith("near_far"):
+        common = {"scheme": clean(flat["perception.scheme.name"])} | _numbers(run, out, relative)
+        if str(flat.get("world.kernel._target_", "")).endswith("near_far") and _is_number(flat.get(FAR.key)):
             rows.append({"world": "near-far", "at": flat[FAR.key], "what": "whole windows"} | common)
         seen = run.ledger["protocols"].get("needle")
-        if flat["world.name"] == "recall" and seen is not None:
+        if flat["world.name"] == "recall" and seen is not None and _is_number(flat.get(AGE.key)):
             best = number(seen["ceiling"]["value"])
             score = {
                 k: number(seen["expected"][v]) - best
@@ -64,6 +62,10 @@ def ranges(runs: list[Run], out: Path, relative: Callable[[Path, Path], str]) ->
             }
             rows.append(common | {"world": "recall", "at": flat[AGE.key], "what": "answers"} | score)
     return pd.DataFrame(rows)
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, int | float) and not isinstance(x, bool)
 
 
 def _numbers(run: Run, out: Path, relative: Callable[[Path, Path], str]) -> Row:

@@ -8,9 +8,11 @@ from rich.console import Console
 
 from experiments.claims import __main__ as command
 from experiments.claims.claim import claims
+from experiments.claims.forest import forest
 from experiments.claims.study import study
 from experiments.claims.table import content, latex
 from experiments.claims.verdict import adjusted, decide
+from experiments.question.studies import alibi_question, extrapolation, long_range, slopes
 from tests.experiments.claims.made import DECAY, run
 from tests.experiments.claims.test_rules import DIFFERENCE, SPREAD, members
 
@@ -103,3 +105,21 @@ def test_learned_embeddings_beyond_their_end_are_said(tmp_path):
     one = run(tmp_path, "a", "sinusoidal", {1: members(0.02), 2: []})
     (only,) = decide(claims(["C1"]), [one])
     assert "sinusoidal is undefined at 64 tokens" in only.why
+
+
+def test_names_from_a_ledger_are_no_commands(tmp_path):
+    """Worlds whose names steer a terminal, LaTeX or a formula, numbers that are text, curves of the wrong shape."""
+    law = {"name": "decay", "kernel": {"_target_": "worlds.kernel.$\\frac{$", "rate": 0.6}, "x\x1b[2J": 1.5}
+    odd = {"name": "decay_heads", "heads": {"near": {"weight": "half"}, "far": {"weight": 1}}}
+    kept = {"excess/64": np.zeros(3), "observe/window_null": np.zeros((1, 2)), "sequences/excess/32": np.zeros(5)}
+    runs = pair(tmp_path / "r", "d", law, 0.05)
+    runs += [
+        run(tmp_path / "r", s, s, {1: members(0.1), 2: members(0.1)}, odd, curves=kept, seed="no") for s in ("x", "y")
+    ]
+    with (tmp_path / "said").open("w") as said:
+        for made in (study, alibi_question, extrapolation, slopes, long_range):
+            made(runs, tmp_path / "out", Console(file=said, **QUIET))
+    found = decide([DIFFERENCE], runs)
+    assert found[0].verdict == "confirmed" and found[0].trials[0].place.isprintable()
+    assert "$\\frac" not in latex(found, "holm") and "\x1b" not in (tmp_path / "said").read_text()
+    assert forest(found).axes
