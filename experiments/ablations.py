@@ -25,6 +25,7 @@ from experiments.tables import tex
 from experiments.worths import figure
 
 UNNAMED = ("name", "_target_", "_partial_")
+WHOLE = "whole network"
 MATERIAL = 1e-3  # nats per token: what is certainly less is not needed
 
 
@@ -125,7 +126,7 @@ def paired(ledger: dict[str, Any], whole: dict[str, Any]) -> Bracket:
 def changed(ledger: dict[str, Any], whole: dict[str, Any]) -> str:
     """In which numbers and names the network differs from the whole one."""
     if ledger is whole:
-        return "whole network"
+        return WHOLE
     parts = []
     if ledger["perception"]["scheme"] != whole["perception"]["scheme"]:
         parts.append(f"position: {ledger['perception']['scheme']['name']}")
@@ -165,15 +166,15 @@ def _rows(found: list[Change]) -> pd.DataFrame:
 
 
 def _screen(found: list[Change]) -> Table:
-    table = Table(title=f"{found[0].world}: worth in nats per token", title_justify="left")
-    for head in ("change", "I - D at most", "worst fit", "worth at I", "between", "", "worth at R", "95 %"):
-        table.add_column(head, justify="left" if head in ("change", "") else "right")
+    table = Table("change", title=f"{found[0].world}: worth in nats per token", title_justify="left", show_lines=True)
+    for head, below in (("I - D at most", "worst fit"), ("worth at I", "proved ends"), ("worth at R", "95 %")):
+        table.add_column(Text(head).append(f"\n{below}", style="dim"), justify="right")
     for x in found:
-        ends = [f"[{said(b.low, False)}, {said(b.high, False)}]" for b in (x.worth, x.trained)]
-        cells = [said(x.best.high, False), said(x.worst, False), said(x.worth.value), ends[0], x.verdict]
-        rest = ["", "", ""] if x.change == "whole network" else [said(x.trained.value), ends[1]]
-        shown = cells[:2] if x.change == "whole network" else cells
-        table.add_row(Text(x.change), *shown, *rest)
+        ends = [f"\n[{said(b.low, False)}, {said(b.high, False)}]" for b in (x.worth, x.trained)]
+        fits = Text(said(x.best.high, False)).append(f"\n{said(x.worst, False)}", style="dim")
+        worths = [Text(said(b.value)).append(e, style="dim") for b, e in zip((x.worth, x.trained), ends, strict=True)]
+        name = Text(x.change).append(f"\n{x.verdict}", style="dim")
+        table.add_row(*([Text(x.change), fits, "", ""] if x.change == WHOLE else [name, fits, *worths]))
     return table
 
 

@@ -124,7 +124,8 @@ def gradient(
 
     def part(total, x):
         (loss, excess), grads = jax.value_and_grad(objective, has_aux=True)(params, x)
-        return jax.tree.map(jnp.add, total, (grads, Curve(loss, excess))), None
+        seen = Curve(loss.astype(law.dtype), excess.astype(law.dtype))  # whatever the network's precision
+        return jax.tree.map(jnp.add, total, (grads, seen)), None
 
     parts = shape.batch // shape.micro if shape.micro else 1
     split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), (tokens, law, start, seen, drops))

@@ -29,7 +29,9 @@ def figure(found: list[Any]) -> Figure:
             said = f"whole network: I \N{MINUS SIGN} D \N{LESS-THAN OR EQUAL TO} {best:.1e}"
             axes.set_title(f"{wrapped(world, 28)}\n{said}", loc="left", fontsize=6)
         panels[0].set_yticks(range(len(rows)), rows, fontsize=6)
-        panels[0].invert_yaxis()
+        panels[0].set_ylim(len(rows) - 0.4, -0.6)
+        reach = max(abs(axes.get_xlim()[n]) for axes in panels for n in (0, 1))
+        panels[0].set_xlim(-reach, reach)
         _legend(figure, panels[0])
         figure.supxlabel("worth, nats per token: loss of the changed network minus loss of the whole one", fontsize=7)
         return figure
@@ -49,7 +51,8 @@ def _panel(axes: Axes, own: dict[str, Any], rows: list[str]) -> None:
             axes.plot([x.trained.value], [y + 0.22], **TRAINED)
             ends = [z for z in (x.trained.low, x.trained.high) if math.isfinite(z)]
             axes.plot(ends, [y + 0.22] * len(ends), color=GREY, linewidth=0.6)
-    axes.set_xticks([-1e-1, -1e-3, 0, 1e-3, 1e-1], ["\N{MINUS SIGN}0.1", "", "0", "0.001", "0.1"], fontsize=SMALL)
+    axes.set_xticks([-0.1, -0.001, 0, 0.001, 0.1], ["\N{MINUS SIGN}0.1", "\N{MINUS SIGN}.001", "0", ".001", "0.1"])
+    axes.tick_params(axis="x", labelsize=SMALL)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", color="0.92", linewidth=0.5)
     axes.set_axisbelow(True)
