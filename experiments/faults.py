@@ -72,7 +72,7 @@ def _planted(cell: str, **known: object) -> str:
     return " ".join([*kept.values(), f"planted={{{said}}}"])
 
 
-NETS = "lag_net urn_net template_net hidden_net recall_net"
+NETS = "lag_net urn_net template_net turns_net hidden_net recall_net"
 HEADS = "lag_heads geometric_heads two_heads urn_heads"
 
 KINDS = (
@@ -199,5 +199,5 @@ KINDS = (
         ),
     ),
     Kind("P", "bag in an ordered world", "lag_net", lambda r: "perception=bag_and_last perception/scheme=nope"),
-    Kind("P", "relative in an absolute world", "template_net", lambda r: f"{OFFSET} {POSITIONAL}12 reach.steps=2000"),
+    Kind("P", "relative in an absolute world", "turns_net", lambda r: f"{OFFSET} {POSITIONAL}12 reach.steps=2000"),
 )

@@ -48,6 +48,12 @@ def geometric(random: Generator) -> str:
     return f"world=decay world.vocab=3 world.kernel.rate={number(random, 0.25, 0.5)} {table}"
 
 
+def turns(random: Generator) -> str:
+    """The lags 1 and 3 take turns, by the parity of the position."""
+    table = f"world/table=given world.table.rows={rows(random, 3, 0.8)}"
+    return f"world=periodic world.vocab=3 world.kernel.lag=1 world.stride=2 {table}"
+
+
 def two_lags(random: Generator) -> str:
     """Two heads, near and far, whose tables name different tokens."""
     turn = int(random.integers(1, 3))
@@ -80,6 +86,7 @@ HOMES = {
         lambda r: f"world=template world.vocab=3 world.length=6 world.concentration=0.2 world.seed={r.integers(1000)}",
         f"perception=absolute perception/scheme=learned {NET}",
     ),
+    "turns_net": Home(turns, f"perception=absolute perception/scheme=learned {NET}"),
     "hidden_net": Home(
         lambda r: f"world=mess3 world.x={number(r, 0.03, 0.07)} world.a={number(r, 0.82, 0.92)}", f"{ALL} {NET}"
     ),

@@ -6,6 +6,7 @@
 import importlib.util
 import io
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +55,19 @@ def report(folders: list[Path], out: Path, console: Console) -> bool:
     names = labels(runs)
     for block in blocks(runs, names):
         console.print(screen(block))
-    written = write_all(out, runs, names)
-    for study in named(runs):
-        written += STUDIES[study]([run for run in runs if run.ledger.get("study") == study], out, console)
-    if "fidelity" not in named(runs):
-        written += compared(runs, out, console)
+    written, unsaid = write_all(out, runs, names), []
+    asked = {
+        name: partial(STUDIES[name], [run for run in runs if run.ledger.get("study") == name]) for name in named(runs)
+    }
+    for name, make in ({"fidelity": partial(compared, runs)} | asked).items():
+        try:
+            written += make(out, console)
+        except ValueError as error:  # a study that was cut short: what there is of it is reported
+            unsaid.append((name, str(error)))
+            console.print(f"study {name}: {error}", markup=False, style="yellow", soft_wrap=True)
     from experiments.page.build import page  # altair takes a second to import, which a single run need not wait for
 
-    write(out / "report.html", page(out, runs, refused, names))
+    write(out / "report.html", page(out, runs, refused, names, unsaid))
     written.append("report.html")
     console.print(
         f"{len(runs)} runs, {len(refused)} left out; wrote {', '.join(written)} in {out}", markup=False, soft_wrap=True

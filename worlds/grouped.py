@@ -34,7 +34,8 @@ def moved(
 @moved.def_vmap
 def _many(size, mapped, belief, token, moves):
     vocab, states = moves.shape[-3], moves.shape[-2]
-    if tuple(mapped) == (True, True, False) and states >= STATES and size >= FULL * vocab:
+    cached = jax.default_backend() == "cpu"  # an accelerator reads operators fast, but waits for every round
+    if cached and tuple(mapped) == (True, True, False) and states >= STATES and size >= FULL * vocab:
         return grouped(belief, token.astype(jnp.int32), moves), True
     axes = [0 if x else None for x in mapped]
     return jax.vmap(lambda b, v, m: b @ m[v], axes)(belief, token, moves), True

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,12 @@ PLACES = ("run", "runs", "first", "second", "A", "B")  # columns of findings tha
 LONG = 20_000  # characters of a further finding of one run
 
 
-def page(out: Path, runs: list[Run], refused: list[Refused], names: list[str]) -> bytes:
-    """The page, for a report that is kept in the folder `out`."""
+def page(
+    out: Path, runs: list[Run], refused: list[Refused], names: list[str], unsaid: Sequence[tuple[str, str]] = ()
+) -> bytes:
+    """The page, for a report that is kept in the folder `out`; `unsaid` are studies that found too little, and why."""
     found, unreadable = findings(out)
+    unreadable = [*unsaid, *unreadable]
     keys = contents.keys(runs)
     positions, steps, missing = contents.along(runs)
     drawn = {

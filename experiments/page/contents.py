@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from experiments.found import Run, curves
+from experiments.labels import short
 from experiments.ladder import numbers, rungs
 from experiments.ledger import number
 from experiments.style import said
@@ -48,7 +49,7 @@ def keys(runs: list[Run]) -> list[dict[str, str]]:
 
 
 def _pair(override: str) -> tuple[str, str]:
-    name, _, value = override.lstrip("+~").partition("=")
+    name, _, value = short(override.lstrip("+~")).partition("=")
     return name, value
 
 

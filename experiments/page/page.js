@@ -54,13 +54,14 @@
     }
     find("keys").append(field);
   };
-  for (const key of several) boxes(key, values(key));
+  const apart = (key) => values(key).length === runs.length && runs.length > 8; // as good as the runs' own names
+  for (const key of several.filter((key) => !apart(key))) boxes(key, values(key));
   if (multiples.length > 1) boxes("times the trained length", multiples.map(String));
 
   // ---- what is chosen
   const chosen = (key) => new Set(all("#keys input:checked").filter((x) => x.dataset.key === key).map((x) => x.value));
   const shown = () => {
-    const allowed = several.map((key) => [key, chosen(key)]);
+    const allowed = several.filter((key) => !apart(key)).map((key) => [key, chosen(key)]);
     const word = find("search").value.trim().toLowerCase();
     const told = (run) => `${run.label} ${Object.values(run.keys).join(" ")}`.toLowerCase();
     return runs.map((run) => allowed.every(([key, set]) => set.has(run.keys[key])) && told(run).includes(word));

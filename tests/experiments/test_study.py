@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from experiments import report as command
-from experiments import schema
+from experiments import schema, study
 from experiments.found import Refused, Run, find, read
 from experiments.labels import labels
 from experiments.study import AtEnd, report
@@ -66,6 +66,29 @@ def test_labels_tell_runs_apart_by_what_was_asked(ledgers, tmp_path):
         folder(tmp_path / f"run{n}", made(), n, ["reach.steps=9", f"reach.rate={rate}"])
     names = labels(find([tmp_path])[0])
     assert names == ["decay / ALiBi reach.rate=0.001"] + [f"decay / ALiBi reach.rate=0.003 (run{n})" for n in (1, 2)]
+
+
+def test_long_overrides_do_not_make_long_labels(ledgers, tmp_path):
+    rows = ["[[0.5,0.25,0.25],[0.25,0.5,0.25]]", "[[0.5,0.25,0.25],[0.25,0.25,0.5]]"]
+    for n, value in enumerate(rows):
+        folder(tmp_path / f"run{n}", ledgers[0](), n, [f"world.table.rows={value}"])
+    names = labels(find([tmp_path])[0])
+    assert len(set(names)) == 2 and all(x.startswith("decay / ALiBi world.table.rows=#") for x in names)
+    folder(tmp_path / "run2", ledgers[0](), 2, [f"world.kernel.{'x' * 60}=1", "reach.rate=0.1"])
+    assert labels(find([tmp_path])[0])[2] == "decay / ALiBi on decay (run2)"
+
+
+def test_a_study_that_was_cut_short_is_still_reported(ledgers, tmp_path, monkeypatch):
+    def refuses(runs, out, console):
+        raise ValueError(f"scaling: an exponent needs 3 cells, but got {len(runs)}")
+
+    monkeypatch.setitem(study.STUDIES, "scaling", refuses)
+    monkeypatch.setattr(study, "write_all", lambda out, runs, names: [])  # the figures are not the question
+    folder(tmp_path / "run", ledgers[0]() | {"study": "scaling"})
+    console = Console(file=io.StringIO(), highlight=False)
+    assert report([tmp_path], tmp_path, console)
+    page = (tmp_path / "report.html").read_text()
+    assert "an exponent needs 3 cells, but got 1" in page and "an exponent needs 3 cells" in console.file.getvalue()
 
 
 def test_the_tidy_table_holds_every_number_of_the_ledger(runs):
