@@ -8,7 +8,7 @@ schedule, data sets of another size) makes another population.
 
 import zipfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from omegaconf import DictConfig
 
-from experiments import fit, folder, layers
+from experiments import fit, folder, layers, memory
 from experiments.cell import Cell, Refused, build
 from experiments.reach import numbers
 from experiments.screen import Screen
@@ -29,6 +29,7 @@ class Job(NamedTuple):
     """One run of a sweep that is still to be trained."""
 
     place: Path
+    config: DictConfig
     cell: Cell
     done: int  # steps that its checkpoint holds
 
@@ -38,36 +39,56 @@ class Job(NamedTuple):
         return folder.work_of(self.place, self.cell) / layers.CHECKPOINT
 
 
-def train(configs: Sequence[tuple[Path, DictConfig]], most: int, screen: Screen) -> None:
+@dataclass(frozen=True)
+class Room:
+    """What one population may be: `members` (seeds of all its cells) at most, in `gigabytes` of memory (None asks)."""
+
+    members: int
+    gigabytes: float | None = None
+
+    def of(self, cell: Cell) -> int:
+        """How many members of a cell's shape may be together."""
+        return min(self.members, memory.members(cell, self.gigabytes))
+
+
+def train(configs: Sequence[tuple[Path, DictConfig]], room: Room, screen: Screen) -> None:
     """Trains all populations of two or more cells; whoever is alone, finished or refused is left to its own run.
 
     Args:
       configs: (run folder, config) of every job.
-      most: members (seeds of all its cells) of one population.
+      room: for one population.
       screen: for progress.
     """
-    jobs = [job for place, config in configs if (job := _job(place, config)) is not None]
-    for group in populations(jobs, most):
+    groups = populations(untrained(configs), room.of)
+    for number, group in enumerate(groups, 1):
         with ExitStack() as held:
-            for job in sorted(
-                group, key=lambda job: job.place
-            ):  # one order for all, so that no two sweeps wait in a ring
+            # one order for all, so that no two sweeps wait in a ring
+            for job in sorted(group, key=lambda job: job.place):
                 held.enter_context(folder.held(job.place, screen.line))
-            try:
-                together(group, screen)
-            except Exception as error:  # noqa: BLE001  each job trains alone then, and fails alone if it must
-                screen.line(f"a population of {len(group)} cells failed ({error}); its cells train one by one")
+            left = untrained([(job.place, job.config) for job in group])  # another process may have been at it
+            for part in populations(left, lambda cell, group=group: len(group) * cell.seeds):
+                try:
+                    together(part, screen, f"population {number} of {len(groups)}")
+                except Exception as error:  # noqa: BLE001  each job trains alone then, and fails alone if it must
+                    screen.line(f"a population of {len(part)} cells failed ({error}); its cells train one by one")
+
+
+def untrained(configs: Sequence[tuple[Path, DictConfig]]) -> list[Job]:
+    """The jobs whose training is not finished, one of each folder; the others are recognised or refused as they run."""
+    by_place = {place: config for place, config in configs}  # a cell that is asked for twice is one
+    return [job for place, config in by_place.items() if (job := _job(place, config)) is not None]
 
 
 def _job(place: Path, config: DictConfig) -> Job | None:
-    """A job whose training is not finished; None for what its own run will recognise or refuse."""
     try:
+        if config.force or config.task is not None:
+            return None
         cell = build(config)
-        if config.force or config.task is not None or folder.finished(place, cell) is not None:
+        if folder.finished(place, cell) is not None:
             return None
     except Refused:
         return None
-    job = Job(place, cell, 0)
+    job = Job(place, config, cell, 0)
     job = job._replace(done=_taken(job.checkpoint))
     return job if job.done < cell.reals.steps else None
 
@@ -83,14 +104,14 @@ def _taken(checkpoint: Path) -> int:
         return 0  # its run will set it aside
 
 
-def populations(jobs: Sequence[Job], most: int) -> list[list[Job]]:
+def populations(jobs: Sequence[Job], most: Callable[[Cell], int]) -> list[list[Job]]:
     """Jobs that share a program and are equally far, at most `most` members together; none of a single job."""
     groups: dict[Any, list[Job]] = defaultdict(list)
     for job in jobs:
         groups[_shape(job)].append(job)
     found = []
-    for group in groups.values():
-        size = max(1, most // group[0].cell.seeds)
+    for group in (group for group in groups.values() if len(group) > 1):
+        size = max(1, most(group[0].cell) // group[0].cell.seeds)
         found += [group[n : n + size] for n in range(0, len(group), size)]
     return [group for group in found if len(group) > 1]
 
@@ -104,7 +125,7 @@ def _shape(job: Job) -> Any:
     return cell.spec, cell.shape, str(world), parts, cell.seeds, job.done
 
 
-def together(group: Sequence[Job], screen: Screen) -> None:
+def together(group: Sequence[Job], screen: Screen, title: str = "population") -> None:
     """One program for a population; each job's part ends in its own checkpoint."""
     cells, seeds, steps = [job.cell for job in group], group[0].cell.seeds, group[0].cell.reals.steps
     rows = [slice(n * seeds, (n + 1) * seeds) for n in range(len(group))]
@@ -116,7 +137,7 @@ def together(group: Sequence[Job], screen: Screen) -> None:
         return np.concatenate([watch.measure(part) for watch, part in zip(watches, parts, strict=True)])
 
     weights, data = (jnp.concatenate(keys) for keys in zip(*(layers.keys(cell) for cell in cells), strict=True))
-    name = f"training {len(group)} cells of {seeds} seeds as one program"
+    name = f"{title}: {len(weights)} members ({len(group)} cells of {seeds} seeds) as one program, steps"
     with screen.task(name, steps) as report:
         fit.fit(
             cells[0].spec,
