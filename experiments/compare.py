@@ -205,5 +205,5 @@ def _line(axes: Any, row: int, one: Difference, pairs: list[Difference]) -> None
     finite = [x for x in seeds if np.isfinite(x)]
     axes.plot(finite, np.full(len(finite), row + 0.22), "o", markersize=2.2, markerfacecolor="none", color=GREY,
               markeredgewidth=0.5)  # fmt: skip
-    ends = [[q.value - q.low], [q.high - q.value]]
+    ends = [[max(0.0, q.value - q.low)], [max(0.0, q.high - q.value)]]
     axes.errorbar(q.value, row, xerr=ends, fmt="o", color=COLOURS[0], markersize=3, elinewidth=1, capsize=1.8)

@@ -68,13 +68,14 @@ OFFSET = "perception=offset perception/scheme=free_table"
 ALL = "perception=everything perception/scheme=free_table"
 SEEN = "observe=[heldout] observe.heldout.sequences=8192"
 NET = "instantiation.layers=1 instantiation.heads=2 instantiation.width=16"
-POSITIONAL = "instantiation=positional reach.rate=0.1 instantiation.heads="
+# From small tables all heads stay alike, however long they train: they need unlike ones to part (reach.scale).
+POSITIONAL = "instantiation=positional reach.rate=0.1 reach.scale=4 instantiation.heads="
 
 HOMES = {
     "lag_net": Home(lag, f"{OFFSET} {NET}"),
     "lag_heads": Home(lag, f"{OFFSET} {POSITIONAL}4"),
     "geometric_heads": Home(geometric, f"perception=decay perception/scheme=alibi_learned {POSITIONAL}2"),
-    "two_heads": Home(two_lags, f"{OFFSET} {POSITIONAL}4"),
+    "two_heads": Home(two_lags, f"{OFFSET} {POSITIONAL}8"),
     "urn_net": Home(
         lambda r: f"world=dirichlet world.vocab=3 world.alpha={number(r, 0.2, 0.4)}", f"perception=order_free {NET}"
     ),

@@ -103,7 +103,7 @@ def _interval(axes: Axes, row: int, step: Rung, colour: str) -> None:
             mark: Any = Outline(shape)
             axes.plot(x, row, marker=mark, markersize=8, fillstyle="none", color="black", markeredgewidth=0.9)
     elif step.high > step.low:
-        ends = [[step.end - step.low], [step.high - step.end]]
+        ends = [[max(0.0, step.end - step.low)], [max(0.0, step.high - step.end)]]  # theorems cut intervals, not values
         axes.errorbar(step.end, row, xerr=ends, color="black", elinewidth=0.8, capsize=1.8, capthick=0.8)
 
 

@@ -55,6 +55,12 @@ def test_a_theorem_may_raise_the_lower_end_but_not_empty_the_interval():
         loss.at_least(1e-6)
 
 
+def test_what_rounding_left_below_the_bound_is_the_bound_but_an_estimate_stays():
+    assert certified(-5e-17, -5e-17, 1e-12).at_least(0.0).value == 0.0
+    estimate = Quantity(-0.01, -0.03, 0.01, "estimated", 9).at_least(0.0)
+    assert (estimate.value, estimate.low) == (-0.01, 0.0)
+
+
 def test_an_interval_holds_its_ends_and_a_little_more_for_rounding():
     found = certified(0.5, 0.25, 0.75)
     assert found.contains(0.25) and found.contains(0.75) and not found.contains(0.76)

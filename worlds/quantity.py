@@ -60,12 +60,13 @@ class Quantity:
     def at_least(self, bound: float) -> "Quantity":
         """The interval intersected with [bound, inf), when a theorem says so; empty means that a claim is wrong.
 
-        Two exact sums that are equal may differ by rounding: an end within ROUNDING of the bound is the bound.
+        Two exact sums that are equal may differ by rounding: what lies within ROUNDING of the bound is the bound. An
+        estimate stays where it is, below the bound or not.
         """
         if self.kind == "undefined":
             return self
-        high = bound if bound - ROUNDING <= self.high < bound else self.high
-        return Quantity(self.value, max(self.low, bound), high, self.kind, self.count, self.of)
+        value, high = (bound if bound - ROUNDING <= x < bound else x for x in (self.value, self.high))
+        return Quantity(value, max(self.low, bound), high, self.kind, self.count, self.of)
 
     def contains(self, value: float, slack: float = 0.0) -> bool:
         """Whether the interval, widened by `slack` for rounding, holds a value."""

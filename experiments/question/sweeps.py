@@ -125,7 +125,7 @@ def _parts(table: pd.DataFrame, column: str) -> dict[str, pd.DataFrame]:
 
 
 def _errors(rows: pd.DataFrame) -> list[Any]:
-    return [rows["reached"] - rows["low"], rows["high"] - rows["reached"]]
+    return [(rows["reached"] - rows["low"]).clip(lower=0), (rows["high"] - rows["reached"]).clip(lower=0)]
 
 
 def ranges_figure(table: pd.DataFrame) -> Figure:

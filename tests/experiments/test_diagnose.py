@@ -72,7 +72,8 @@ FAULTS: dict[str, tuple[str | None, dict[str, Any]]] = {
     "clean": (None, {}),
     "escaped": (None, {"perceived": 0.2, "best": 0.001}),
     "not reached, and narrow": ("R", {"best": 0.1, "reached": 0.2}),
-    "narrow, and a wrong concept": ("I", {"perceived": 0.1, "best": 0.2, "reached": 0.201}),
+    "narrow, and a less wrong concept": ("I", {"perceived": 0.1, "best": 0.25, "reached": 0.251}),
+    "a wrong concept, and less narrow": ("P", {"perceived": 0.1, "best": 0.15, "reached": 0.151}),
     "nothing sought": (None, {"best": 0.1, "reached": 0.101, "restarts": 0}),
 }
 

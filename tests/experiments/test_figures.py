@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from experiments.figures import first_look, waterfall
 from experiments.ladder import limits, rungs
 from experiments.style import COLUMN, TEXT, said, save, threshold
-from worlds.quantity import certified, undefined
+from worlds.quantity import Quantity, certified, undefined
 
 INFINITE = {"nats": "inf", "low": "inf", "high": "inf", "class": "estimated"}
 UNDEFINED = {"nats": None, "low": None, "high": None, "class": "undefined"}
@@ -61,6 +61,13 @@ def test_the_waterfall_fits_a_column_and_says_every_gap_with_its_class(ledgers):
         entry = ledger["gaps"][gap]
         assert f"{said(entry['nats'])}  {entry['class']}" in shown
     assert any("thing-in-itself" in x for x in shown)
+
+
+def test_a_value_beyond_its_interval_is_drawn(ledgers):
+    """An estimate may lie below the least that a theorem allows, which has cut its interval."""
+    made, _ = ledgers
+    ledger = made("order_free", "nope", Quantity(0.040, 0.041, 0.043, "estimated", 64))
+    assert words(waterfall(ledger))
 
 
 def test_a_surplus_is_hatched_and_a_loss_is_not(ledgers):
