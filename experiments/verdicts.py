@@ -10,8 +10,8 @@ that is material, m nats per token (config: diagnose.material), by its interval:
     cannot tell   its value lies within m, its interval does not; or an earlier layer is open
 
 What is attainable is what can be learnt at all: the entropy of single tokens, blind to the past, minus the floor. Each
-gap is also given as a share of it. The layer to blame is the first in the order of suspicion with that verdict; a
-concept comes before its architecture where it is known to lose more.
+gap is also given as a share of it. The layer to blame is the first in the order of suspicion with that verdict; but a
+concept comes before its training and its architecture where it is known to lose more than these.
 """
 
 from typing import Any, NamedTuple
@@ -63,8 +63,12 @@ def verdicts(ledger: dict[str, Any]) -> dict[str, Verdict]:
 
 
 def blamed(found: dict[str, Verdict]) -> str | None:
-    """The layer to blame: the first in the order of suspicion, but a concept before an architecture that loses less."""
-    return next((layer for layer in "ORPID" if found[layer].verdict == BLAME), None)
+    """The layer to blame: the first in the order of suspicion, but a concept before what loses less after it."""
+    guilty = [layer for layer in "ORIPD" if found[layer].verdict == BLAME]
+    after = [found[layer].gap.value for layer in guilty if layer in "RI"]
+    if "O" not in guilty and "P" in guilty and max(after, default=0.0) < found["P"].gap.low:
+        return "P"
+    return guilty[0] if guilty else None
 
 
 def held(gap: Gap, m: float) -> str:

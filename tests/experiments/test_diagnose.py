@@ -74,6 +74,14 @@ FAULTS: dict[str, tuple[str | None, dict[str, Any]]] = {
     "not reached, and narrow": ("R", {"best": 0.1, "reached": 0.2}),
     "narrow, and a less wrong concept": ("I", {"perceived": 0.1, "best": 0.25, "reached": 0.251}),
     "a wrong concept, and less narrow": ("P", {"perceived": 0.1, "best": 0.15, "reached": 0.151}),
+    "a wrong concept, and less trained": (
+        "P",
+        {"perceived": 0.1, "best": 0.101, "reached": 0.15, "contained": "proof"},
+    ),
+    "too short, and a less wrong concept": (
+        "R",
+        {"perceived": 0.1, "best": 0.101, "reached": 0.3, "contained": "proof"},
+    ),
     "nothing sought": (None, {"best": 0.1, "reached": 0.101, "restarts": 0}),
 }
 
