@@ -1,4 +1,10 @@
-"""What `experiments.bench` compares: for each family of worlds its laws and its samples, ours and somebody else's."""
+"""Scoring and sampling: for each family of worlds its laws and its samples, ours and somebody else's.
+
+One case or more for each family. Beside a plain NumPy loop over batches (loops.py), beside filters as one writes them
+in JAX and, where they can be imported, hmmlearn and genlm-grammar (peers.py), and the parallel form of lag worlds
+beside its own scan. Ours, and filters in JAX, share the sequences between all devices (a CPU core each), NumPy has one.
+The laws of both sides are compared before.
+"""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -10,7 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import backend, loops, peers
+from experiments import backend
+from experiments.bench import loops, peers
+from experiments.bench.found import Found, beside, seconds
 from worlds import (
     base,
     combinators,
@@ -26,10 +34,13 @@ from worlds import (
     urn,
 )
 
+CLOSE = 1e-9  # laws of both sides, in logs
+CALLS = 3  # in one round, of which the fastest counts: what else the machine does only adds
+
 
 @dataclass(frozen=True)
 class Case:
-    """Two ways of doing one thing."""
+    """Two ways of doing one thing, a `Measurable`."""
 
     name: str
     peer_name: str
@@ -40,24 +51,34 @@ class Case:
     goal: float | None = None
     same: bool = True  # both return the same numbers (samples, and other people's totals, are not compared)
 
+    def measured(self, rounds: int) -> list[Found]:
+        """Both sides once, compared; then in turns."""
+        cold, ours = seconds(self.ours)
+        _, theirs = seconds(self.peer)
+        if self.same:
+            np.testing.assert_allclose(ours, theirs, atol=CLOSE, rtol=0, err_msg=self.name)
+        sides = (self.ours, self.tokens), (self.peer, self.peer_tokens)
+        own, other = np.array([[count / seconds(side, CALLS)[0] for side, count in sides] for _ in range(rounds)]).T
+        return [beside(self.name, self.peer_name, own, other, goal=self.goal, unit="tokens/s", cold=cold)]
+
 
 def finite(cfg: Any) -> Iterator[Case]:
     """Hidden Markov worlds, 16 tokens: with an operator for each, and with one matrix for all."""
     world = hmm.random_hmm(cfg.states, 16, 1.0, 0)
     name = f"finite state, {cfg.states} states"
     operators, initial = np.asarray(world.transition), np.asarray(world.initial)
-    tokens = _drawn(world, cfg.batch, cfg.length)
+    tokens = drawn(world, cfg.batch, cfg.length)
     one, grouped = (loops.Finite(operators, initial, x) for x in (False, True))
     yield _scoring(name, world, tokens, one, "numpy, an operator per sequence", 20.0)
     yield _scoring(name, world, tokens, grouped, "numpy, grouped by token")
     yield _against(name, world, tokens, "jax, mapped filter", peers.forward, world, 1.0)
     yield _sampling(name, world, cfg, grouped)
     world, numbers = peers.emitting(cfg.states, 16)
-    tokens, name = _drawn(world, cfg.batch, cfg.length), f"{name}, one matrix"
+    tokens, name = drawn(world, cfg.batch, cfg.length), f"{name}, one matrix"
     yield _against(name, world, tokens, "jax, mapped filter", peers.forward_emitting, numbers, 1.0)
     if find_spec("hmmlearn"):
         peer = functools.partial(peers.hmmlearn(numbers), tokens)
-        ours = functools.partial(_scores(base.log_conditionals), world, tokens)
+        ours = functools.partial(scores(base.log_conditionals), world, tokens)
         yield Case(f"{name}: laws", "hmmlearn, totals only", ours, peer, tokens.size, tokens.size, same=False)
 
 
@@ -72,7 +93,7 @@ def decaying(cfg: Any) -> Iterator[Case]:
     }
     for name, (weights, horizon, loop) in made.items():
         world = decay.decay(8, weights, rows.tolist(), horizon=horizon)
-        tokens = _drawn(world, cfg.batch, cfg.length)
+        tokens = drawn(world, cfg.batch, cfg.length)
         yield _against(name, world, tokens, "its own scan", base.filtered, world, 10.0)
         yield _scoring(name, world, tokens, loop)
         yield _sampling(name, world, cfg, loop)
@@ -101,7 +122,7 @@ def grammars(cfg: Any) -> Iterator[Case]:
     world = grammar.pcfg(text)
     tokens = peers.open_documents(world, min(cfg.length, 32), min(cfg.batch, 64))
     few, name = tokens[:2], f"grammar, {5 * cfg.symbols} rules, {tokens.shape[1]} tokens: laws"
-    score, peer = _scores(base.log_conditionals), peers.genlm(text, world)
+    score, peer = scores(base.log_conditionals), peers.genlm(text, world)
     apart = float(np.abs(np.exp(np.asarray(score(world, tokens))[:2]) - np.exp(peer(few))).max())
     label = f"genlm-grammar (laws {apart:.0e} apart)"  # its closures are iterated, so this is said, not refused
     ours, theirs = functools.partial(score, world, tokens), functools.partial(peer, few)
@@ -137,7 +158,7 @@ GROUPS: dict[str, Callable[[Any], Iterator[Case]]] = {
 
 def _both(name: str, world: Any, cfg: Any, loop: loops.Loop) -> Iterator[Case]:
     """Laws and samples beside a loop."""
-    yield _scoring(name, world, _drawn(world, cfg.batch, cfg.length), loop)
+    yield _scoring(name, world, drawn(world, cfg.batch, cfg.length), loop)
     yield _sampling(name, world, cfg, loop)
 
 
@@ -145,7 +166,7 @@ def _scoring(
     name: str, world: Any, tokens: np.ndarray, loop: loops.Loop, label: str = "numpy", goal: float | None = None
 ) -> Case:
     """All conditionals of given tokens, beside a loop."""
-    ours = functools.partial(_scores(base.log_conditionals), world, tokens)
+    ours = functools.partial(scores(base.log_conditionals), world, tokens)
     peer = functools.partial(loops.score, loop, tokens)
     return Case(f"{name}: laws", label, ours, peer, tokens.size, tokens.size, goal)
 
@@ -154,21 +175,21 @@ def _against(
     name: str, world: Any, tokens: np.ndarray, label: str, form: Callable[..., Any], numbers: Any, goal: float
 ) -> Case:
     """All conditionals of given tokens, beside a form for one sequence that is mapped and shared in the same way."""
-    ours = functools.partial(_scores(base.log_conditionals), world, tokens)
-    peer = functools.partial(_scores(form), numbers, tokens)
+    ours = functools.partial(scores(base.log_conditionals), world, tokens)
+    peer = functools.partial(scores(form), numbers, tokens)
     return Case(f"{name}: laws", label, ours, peer, tokens.size, tokens.size, goal)
 
 
 def _sampling(name: str, world: Any, cfg: Any, loop: loops.Loop) -> Case:
     """Draws, with no scoring beside them."""
     count, random = cfg.batch * cfg.length, np.random.default_rng(0)
-    ours = functools.partial(_drawn, world, cfg.batch, cfg.length)
+    ours = functools.partial(drawn, world, cfg.batch, cfg.length)
     peer = functools.partial(loops.sample, loop, random, cfg.batch, cfg.length)
     return Case(f"{name}: samples", "numpy", ours, peer, count, count, same=False)
 
 
 @functools.cache
-def _scores(form: Callable[..., Any]) -> Callable[[Any, np.ndarray], np.ndarray]:
+def scores(form: Callable[..., Any]) -> Callable[[Any, np.ndarray], np.ndarray]:
     """Scoring as the package does it: sequences shared between the devices, at once within each."""
     each = jax.jit(backend.spread(lambda numbers, part: jax.vmap(form, (None, 0))(numbers, part)))
 
@@ -188,7 +209,7 @@ def _draws(length: int) -> Callable[..., jax.Array]:
     return jax.jit(backend.spread(part))
 
 
-def _drawn(world: Any, batch: int, length: int) -> np.ndarray:
+def drawn(world: Any, batch: int, length: int) -> np.ndarray:
     """Samples, shared between the devices in the same way."""
     parts, count = _parts(jax.random.split(jax.random.key(0), batch))
     return np.asarray(_draws(length)(world, parts)).reshape(-1, length)[:count]
