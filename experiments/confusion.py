@@ -79,7 +79,11 @@ def known(runs: list[Run]) -> list[Case]:
     """The runs that were planted, controls first, with their sizes; a fault whose twin is not there is left out."""
     told = [(run, run.ledger["planted"]) for run in runs if isinstance(run.ledger.get("planted"), dict)]
     twins = {planted["twin"]: run for run, planted in told if planted["layer"] is None}
-    cases = [Case(run, planted["kind"], None, 0.0, False) for run, planted in told if planted["layer"] is None]
+    cases = [
+        Case(run, planted["kind"], None, 0.0, bool(planted["spare"]))
+        for run, planted in told
+        if planted["layer"] is None
+    ]
     for run, planted in told:
         if planted["layer"] is not None and planted["twin"] in twins:
             size = cost(run.ledger, twins[planted["twin"]].ledger, planted["layer"])
@@ -107,7 +111,7 @@ def misreported(ledger: dict[str, Any]) -> float:
 
 def chosen(cases: list[Case]) -> tuple[list[Case], list[Case]]:
     """(counted, set aside): controls and material faults, and for each immaterial one the next spare of its layer."""
-    counted = [case for case in cases if case.planted is None]
+    counted = [case for case in cases if case.planted is None and not case.spare]
     for layer in PLANTED[:-1]:
         mine = [case for case in cases if case.planted == layer]
         counted += [case for case in mine if _material(case)][: sum(not case.spare for case in mine)]

@@ -28,6 +28,8 @@ class Kind(NamedTuple):
 def cells(draw: int, faults: int, controls: int, spares: int) -> list[str]:
     """The overrides of each run: controls first, then faults, equally many a layer, then spares for the immaterial.
 
+    Twins that no control provides are further clean runs, which are not counted as controls.
+
     Args:
       draw: seed of everything that is drawn here: worlds, kinds, severities, and the seeds of the runs.
       faults: at least 1; the layers take turns, and within a layer the kinds.
@@ -41,16 +43,33 @@ def cells(draw: int, faults: int, controls: int, spares: int) -> list[str]:
         )
     random = np.random.default_rng(draw)
     names = [list(HOMES)[n % len(HOMES)] for n in range(controls)]
-    clean = [f"{HOMES[name].world(random)} {SEEN} {HOMES[name].rest} seed={random.integers(2**31)}" for name in names]
-    found = [_planted(cell, layer="null", kind=names[n], twin=n) for n, cell in enumerate(clean)]
+    clean = [_clean(random, name) for name in names]
     orders = {layer: _turns(random, [kind for kind in KINDS if kind.layer == layer]) for layer in LAYERS}
+    used, planted = set(), []
     for n in range(faults + spares):
         layer = LAYERS[n % len(LAYERS)]
         kind = next(orders[layer])
-        twin = int(random.choice([k for k, name in enumerate(names) if name in kind.homes.split()]))
+        homes = kind.homes.split()
+        unused = [k for k, name in enumerate(names) if name in homes and (kind.name, k) not in used]
+        if not unused:  # every fault has a world of its own among those of its kind
+            names.append(str(random.choice(homes)))
+            clean.append(_clean(random, names[-1]))
+            unused = [len(names) - 1]
+        twin = int(random.choice(unused))
+        used.add((kind.name, twin))
         cell = f"{clean[twin]} {kind.plant(random)}"
-        found.append(_planted(cell, layer=layer, kind=kind.name, twin=twin, spare=str(n >= faults).lower()))
-    return found
+        planted.append(_planted(cell, layer=layer, kind=kind.name, twin=twin, spare=str(n >= faults).lower()))
+    told = zip(clean, names, strict=True)
+    twins = [
+        _planted(cell, layer="null", kind=name, twin=n, spare=str(n >= controls).lower())
+        for n, (cell, name) in enumerate(told)
+    ]
+    return twins + planted
+
+
+def _clean(random: Generator, name: str) -> str:
+    """A home with its world and seed."""
+    return f"{HOMES[name].world(random)} {SEEN} {HOMES[name].rest} seed={random.integers(2**31)}"
 
 
 def _turns(random: Generator, kinds: list[Kind]) -> Iterator[Kind]:

@@ -42,7 +42,11 @@ def test_every_layer_has_at_least_six_kinds_and_its_share_of_the_faults():
     faults = [x for x in told if x["layer"] != "null" and x["spare"] == "false"]
     assert Counter(x["layer"] for x in faults) == dict.fromkeys(LAYERS, 30)
     assert {x["kind"] for x in faults} == {kind.name.replace(" ", "_") for kind in KINDS}
-    assert sum(x["layer"] == "null" for x in told) == 30 and sum(x.get("spare") == "true" for x in told) == 16
+    clean = [x for x in told if x["layer"] == "null"]
+    assert sum(x["spare"] == "false" for x in clean) == 30
+    assert sum(x["spare"] == "true" for x in told if x not in clean) == 16
+    assert {x["twin"] for x in clean if x["spare"] == "true"} < {x["twin"] for x in told if x not in clean}
+    assert len({tuple(overrides(cell).items()) for cell in cells(0, **WHOLE)}) == len(told)  # no run is there twice
 
 
 @pytest.mark.parametrize("draw", [0, 1])
@@ -50,7 +54,7 @@ def test_a_fault_differs_from_its_twin_by_what_was_planted_alone(draw):
     """And not in its world, its seed, nor, for O, R and I, in its concept: what differs belongs to the layer."""
     drawn = cells(draw, **WHOLE)
     own = {"O": "observe ledger judged reach.pool reach.repeats", "R": "reach", "I": "instantiation perception/scheme"}
-    for cell in drawn[30:]:
+    for cell in (cell for cell in drawn if planted(cell)["layer"] != "null"):
         told, mine, twin = planted(cell), overrides(cell), overrides(drawn[int(planted(cell)["twin"])])
         changed = {k for k in mine.keys() | twin.keys() if mine.get(k) != twin.get(k)}
         assert changed and not any(k.startswith("world") or k == "seed" for k in changed)
