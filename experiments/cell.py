@@ -21,7 +21,7 @@ from experiments.solve import solved
 from worlds.base import World
 
 SCHEMA = 1  # of the run folder; a part of every identity
-OPERATIONAL = ("force", "study", "task")  # keys that do not change what a run finds
+OPERATIONAL = ("force", "study", "task", "track")  # keys that do not change what a run finds
 
 
 class Refused(Exception):

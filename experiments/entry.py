@@ -40,7 +40,7 @@ def _identity(*, _root_) -> str:
 
 def sweep_name(overrides: list[str]) -> str:
     """A name for a multirun: a hash of its overrides, without those that change no result."""
-    return digest(sorted(o for o in overrides if not o.startswith("force=")))
+    return digest(sorted(o for o in overrides if not o.startswith(("force=", "track=", "track."))))
 
 
 def _sweep(*, _root_) -> str:

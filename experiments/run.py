@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 import experiments.schema  # noqa: F401  the types of the config
-from experiments import backend, folder, layers
+from experiments import backend, folder, layers, tracking
 from experiments.cell import Cell, build, made
 from experiments.entry import command
 from experiments.factors import cells
@@ -27,7 +27,7 @@ def run(cfg: DictConfig) -> None:
     if cfg.task is not None:
         made(cfg.task)(place, screen)
         return
-    cell = build(cfg)
+    cell, tracker = build(cfg), tracking.asked(cfg.track)
     with folder.held(place, screen.line):
         ledger = None if cfg.force else folder.finished(place, cell)
         if ledger is None:
@@ -35,6 +35,7 @@ def run(cfg: DictConfig) -> None:
         else:
             screen.line(f"{place} holds this run, finished; force=true runs it again")
     screen.ledger(ledger)
+    tracking.tell(tracker, place, screen)
 
 
 def measured(cell: Cell, place: Path, screen: Screen) -> dict[str, Any]:

@@ -73,6 +73,7 @@ class Config:
     planted: Any = None  # what a study of planted faults knows of this run; carried into ledger.json
     force: bool = False  # run again although the folder holds a finished run
     study: str | None = None  # what a multirun's end makes besides the report: a name of experiments/studies.py
+    track: Any = None  # who is told of a finished run: experiments/tracking.py
     task: Any = None  # what is done instead of measuring one cell: a function of (folder, screen)
 
 
