@@ -44,7 +44,7 @@ def positional(spec: Any, world: Any, length: int) -> Params | None:
       length: tokens per sequence.
     """
     own = reads(world, length)
-    if own is None:
+    if own is None or np.abs(own[0].sum(-1) - 1).max() > MATCH:  # a head reads at every position, or it is none
         return None
     profiles, maps = own
     profiles = profiles[:, :, :length]  # the last column is read by nobody

@@ -65,6 +65,21 @@ class Periodic:
         logs = jnp.stack([log_conditionals(phase, tokens) for phase in self.phases])
         return logs[np.arange(len(tokens)) % len(self.phases), np.arange(len(tokens))]
 
+    @property
+    def readout(self) -> str:
+        """The same for all phases."""
+        return self.phases[0].readout
+
+    def reads(self, length: int) -> tuple[Float[Array, "head time 1+time"], Float[Array, "head symbol vocab"]]:
+        """As Decay.reads; a head of one phase reads nothing in the others, and phases with the same maps share heads."""
+        every = [phase.reads(length) for phase in self.phases]
+        mine = [jnp.arange(length) % len(every) == j for j in range(len(every))]
+        profiles = jnp.stack([jnp.where(here[None, :, None], x, 0) for here, (x, _) in zip(mine, every, strict=True)])
+        maps = jnp.stack([maps for _, maps in every])
+        if bool((maps == maps[:1]).all()):
+            return profiles.sum(0), maps[0]
+        return profiles.reshape(-1, *profiles.shape[2:]), maps.reshape(-1, *maps.shape[2:])
+
     def entropy_rate(self) -> Quantity:
         """Exact where phases and contexts can be enumerated, else only known to lie between 0 and ln V."""
         reaches = [phase.reach for phase in self.phases]
@@ -162,6 +177,13 @@ class Template:
     def log_next(self, state: Int[Array, ""]) -> Float[Array, "vocab"]:
         """The row of this place."""
         return lagged.log(self.row[state])
+
+    def reads(self, length: int) -> tuple[Float[Array, "head time 1+time"], Float[Array, "head symbol vocab"]]:
+        """As Decay.reads: a head for each position, which reads the start symbol there and nothing elsewhere."""
+        profiles = jnp.zeros((length, length, 1 + length), self.row.dtype)
+        at = jnp.arange(length)
+        rows = self.row[jnp.minimum(at, len(self.row) - 1)]
+        return profiles.at[at, at, 0].set(1), jnp.repeat(rows[:, None], 1 + self.vocab_size, axis=1)
 
     def advance(self, state: Int[Array, ""], token: Int[Array, ""]) -> Int[Array, ""]:
         """One place on, whatever the token."""

@@ -7,7 +7,6 @@ from jaxtyping import Array, Float
 
 from models.perception.profiles import Column, Dictionary, Family, Geometric, Lags, Power, table
 from worlds.base import World
-from worlds.decay import Decay
 
 WIDEST = 256  # tables of a finite family that are compared one by one
 CLOSE = 1e-12  # two tables of attention that differ by rounding only
@@ -26,7 +25,7 @@ def reads(
     world: World, length: int
 ) -> tuple[Float[np.ndarray, "head time place"], Float[np.ndarray, "head symbol vocab"]] | None:
     """The world's own profiles and maps, or None if it is no mixture."""
-    if not isinstance(world, Reads) or (isinstance(world, Decay) and world.readout != "mixture"):
+    if not isinstance(world, Reads) or getattr(world, "readout", "mixture") != "mixture":
         return None
     profiles, maps = world.reads(length)
     return np.asarray(profiles, np.float64), np.asarray(maps, np.float64)
@@ -34,6 +33,8 @@ def reads(
 
 def inside(profile: Float[np.ndarray, "time place"], dictionary: Dictionary) -> bool:
     """Whether a profile is one of the dictionary's, or a mixture of its lags (with the start symbol as their sink)."""
+    if np.abs(profile.sum(-1) - 1).max() > CLOSE:
+        return False  # it reads at some positions only
     lags = [family for family in dictionary if isinstance(family, Lags)]
     return any(_is_lag_mixture(profile, family) for family in lags) or any(
         np.abs(table(column, len(profile)) - profile).max() <= CLOSE

@@ -205,7 +205,8 @@ def _numbers(concept: str, name: str, numbers: Sequence[float] | str) -> tuple[f
 def _member(world: World, profiles: Float[np.ndarray, "head time place"], maps: programme.Maps) -> Perceived:
     """The world is its own best predictor."""
     names = [f"the world's head {h}" for h in range(len(maps))]
-    info = {"readout": MIXED, "profiles": names, "weight": maps[:, 0].sum(-1).tolist(), "certificate": 0.0}
+    weight = profiles[:, -1].sum(-1) * maps[:, 0].sum(-1)
+    info = {"readout": MIXED, "profiles": names, "weight": weight.tolist(), "certificate": 0.0}
     info["informative_lag_mass"] = informative(by_lag(profiles[:, -1], maps)).tolist()
     return split(lambda tokens: log_conditionals(world, tokens), zero(), zero(), info)
 

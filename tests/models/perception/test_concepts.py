@@ -15,7 +15,7 @@ from models.perception.linear import posteriors
 from models.perception.profiles import ALL_LAGS, Geometric, Windows
 from models.perception.projection import project
 from tests.members import CONCEPTS
-from worlds import hmm, kernel, urn
+from worlds import hmm, kernel, positional, urn
 from worlds import match as matched
 from worlds.base import functional, log_conditionals
 from worlds.decay import decay as attention
@@ -144,6 +144,26 @@ def test_membership_is_proved_at_any_length_and_the_solver_agrees():
     assert decay([0.5]).perceive(world, 5, 5, jax.random.key(0), 2).excess.low > 1e-6  # another slope is no member
     contexts = enumerated(world, functional(world, 5, jax.random.key(0), 2))
     assert project(contexts, decay().dictionary).excess == pytest.approx(0, abs=1e-8)
+
+
+TURNING = {
+    "kernel": positional.periodic(3, 2, kernel.offset(1), ROWS, stride=2),
+    "table": positional.periodic(3, 3, kernel.geometric(0.6), ROWS, "table", noise=0.1),
+    "template": positional.template(3, 4, 0.5, 0),
+}
+
+
+@pytest.mark.parametrize("name", TURNING)
+def test_what_turns_with_the_position_is_a_member_of_absolute_alone(name):
+    world, length = TURNING[name], 5
+    profiles, maps = world.reads(length)
+    contexts = enumerated(world, functional(world, length, jax.random.key(0), 2))
+    tokens = contexts.tokens[contexts.row]
+    symbols = np.concatenate([np.zeros((len(tokens), 1), int), 1 + tokens[:, :length]], axis=1)[:, : 1 + length]
+    said = np.einsum("hns,hnsy->ny", profiles[:, contexts.time], maps[:, symbols])
+    np.testing.assert_allclose(said, contexts.target, atol=1e-12)
+    assert mixture.absolute().perceive(world, 32, 32, jax.random.key(0), 2).excess.high == 0
+    assert offset().perceive(world, length, length, jax.random.key(0), 2).excess.low > 1e-3
 
 
 def test_renormalised_lags_are_no_sink_lags():
