@@ -5,6 +5,7 @@ difference of 0, a ratio or share of 1), 1 the smallest. Shaded is where the rul
 """
 
 import math
+import textwrap
 from typing import Any
 
 import matplotlib
@@ -17,31 +18,38 @@ from experiments.claims.rules import LOGARITHMIC
 from experiments.claims.table import said
 from experiments.claims.trial import Trial
 from experiments.claims.verdict import UNDECIDED, VERDICTS, Verdict
-from experiments.style import GREY, SMALL, STYLE, TEXT, wrapped
+from experiments.style import GREY, SMALL, STYLE, TEXT
 
 EDGE = 300.0  # smallest effects, at which the axis ends
 MARKS: dict[str, tuple[str, str]] = dict(
     zip((*VERDICTS, UNDECIDED), (("o", "#009E73"), ("X", "#D55E00"), ("D", "#CC79A7"), ("s", "0.45")), strict=True)
 )
 LINE = 0.165  # inches
+ABOVE, BELOW = 0.3, 0.42  # inches, for the legend and the axis
+LEFT, WIDE = 0.41, 0.31  # of the width: where the axis begins, and how much of it it has
+LABEL = 44  # characters of a line left of the axis
 
 
 def forest(verdicts: list[Verdict]) -> Figure:
     """A row for each trial, grouped by claim, in text width."""
     shown = [v for v in verdicts if v.trials]
-    rows = [(v, t) for v in shown for t in v.trials]
+    labels = [[_name(t) for t in v.trials] for v in shown]
+    lines = sum(1 + sum(map(_height, names)) for names in labels)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(TEXT, 0.75 + LINE * (len(rows) + len(shown))), layout="constrained")
-        axes = figure.subplots()
+        tall = ABOVE + BELOW + LINE * lines
+        figure = Figure(figsize=(TEXT, tall))
+        axes = figure.add_axes((LEFT, BELOW / tall, WIDE, LINE * lines / tall))
         line, ticks, names = 0.0, [], []
-        for v in shown:
+        for v, own in zip(shown, labels, strict=True):
             _heading(axes, v, line)
-            for t in v.trials:
-                line += 1
+            line += 0.5
+            for t, name in zip(v.trials, own, strict=True):
+                line += _height(name) / 2
                 _row(axes, t, line, MARKS[v.verdict], emphatic=t is v.weakest)
                 ticks.append(line)
-                names.append(_name(t))
-            line += 1
+                line += _height(name) / 2
+            names += own
+            line += 0.5
         _frame(axes, line, ticks, names)
         _legend(axes, {v.verdict for v in shown})
         return figure
@@ -83,14 +91,23 @@ def _spans(region: Region, rule: Rule) -> list[tuple[float, float]]:
 def _heading(axes: Axes, verdict: Verdict, line: float) -> None:
     text = f"$\\bf{{{verdict.claim.id}}}$  {verdict.claim.statement}"
     colour = MARKS[verdict.verdict][1]
-    across: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 6}
+    across: dict[str, Any] = {"xycoords": ("figure fraction", "data"), "va": "center", "fontsize": 6}
+    across["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # over the lines of the axis
     short = text if len(text) <= 104 else text[:101].rsplit(" ", 1)[0] + " ..."
-    axes.text(-0.62, line, short, ha="left", **across)
-    axes.text(1.42, line, verdict.verdict, ha="right", color=colour, fontweight="bold", **across)
+    axes.annotate(short, (0.005, line), ha="left", annotation_clip=False, **across)
+    axes.annotate(
+        verdict.verdict, (0.995, line), ha="right", color=colour, fontweight="bold", annotation_clip=False, **across
+    )
 
 
 def _name(trial: Trial) -> str:
-    return wrapped(", ".join(x for x in (trial.place, trial.setting) if x) or trial.rule.name, 200)
+    """In lines of at most LABEL characters."""
+    return textwrap.fill(", ".join(x for x in (trial.place, trial.setting) if x) or trial.rule.name, LABEL)
+
+
+def _height(name: str) -> float:
+    """Of a row, in lines."""
+    return 1.0 if "\n" not in name else 0.75 * (1 + name.count("\n"))
 
 
 def _unit(unit: str) -> str:
@@ -100,7 +117,7 @@ def _unit(unit: str) -> str:
 def _frame(axes: Axes, lines: float, ticks: list[float], names: list[str]) -> None:
     axes.set_xscale("symlog", linthresh=1.0, linscale=0.9)
     axes.set_xlim(-EDGE, EDGE)
-    axes.set_ylim(lines - 0.3, -0.7)
+    axes.set_ylim(lines - 0.5, -0.5)
     axes.set_yticks(ticks, names, fontsize=SMALL)
     axes.set_xticks(
         [-100, -10, -1, 0, 1, 10, 100],
@@ -110,6 +127,7 @@ def _frame(axes: Axes, lines: float, ticks: list[float], names: list[str]) -> No
     for x in (-1, 0, 1):
         axes.axvline(x, color=GREY, linewidth=0.5, linestyle="-" if x == 0 else (0, (1, 2)), zorder=0)
     axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
     axes.set_xlabel("effect, in units of the smallest that counts (symmetric logarithm beyond ±1)")
 
 

@@ -92,6 +92,11 @@ def _verdict(claim: Claim, found: list[Trial], gaps: list[str], p: np.ndarray | 
         weak, why = _open(found, LEVEL / family)
         return Verdict(claim, UNDECIDED, float(p[best]), found, weak, _with(why, gaps), gaps)
     verdict, places = VERDICTS[best], by_place(found)
+    untried = [rule.name for rule in claim.rules if all(t.rule is not rule for t in found)]
+    if verdict == "confirmed" and untried:  # a claim says all that its rules say
+        weak = max(found, key=lambda t: t.confirm)
+        why = f"what was tried confirms it, but not all was: {'; '.join(untried)}"
+        return Verdict(claim, UNDECIDED, float(p[best]), found, weak, why, gaps)
     if verdict == "depends on the world":
         weak = min(found, key=lambda t: t.confirm)
         return Verdict(claim, verdict, float(p[best]), found, weak, _with(_split(places, LEVEL / family), gaps), gaps)

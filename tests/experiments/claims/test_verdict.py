@@ -1,9 +1,13 @@
 """Verdicts hold jointly: corrections are the textbook's, settings that disagree make a claim depend on the world."""
 
 import json
+from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 from rich.console import Console
 
 from experiments.claims import __main__ as command
@@ -47,6 +51,29 @@ def test_all_worlds_must_confirm_and_the_weakest_is_shown(tmp_path):
     assert found.verdict == "confirmed" and found.weakest is not None and found.weakest.place == "dirichlet"
     both = pair(tmp_path, "d", DECAY, 0.0) + pair(tmp_path, "u", URN, 0.0)
     assert decide([DIFFERENCE], both)[0].verdict == "refuted"
+
+
+def test_a_claim_of_which_a_rule_was_not_tried_is_not_confirmed_but_may_be_refuted(tmp_path):
+    rule = DIFFERENCE.rules[0]
+    elsewhere = replace(rule, name="another rule", readings={"a": {"scheme": "fox"}, "b": {"scheme": "rope"}})
+    both = replace(DIFFERENCE, rules=(rule, elsewhere))
+    confirms, refutes = (decide([both], pair(tmp_path, x, DECAY, gap))[0] for x, gap in (("c", 0.05), ("r", 0.0)))
+    assert confirms.verdict == "undecided" and "not all was: another rule" in confirms.why and confirms.trials
+    assert refutes.verdict == "refuted"
+
+
+def test_nothing_in_the_forest_plot_leaves_the_page_or_covers_another(tmp_path):
+    """Nor where a world takes two lines to name."""
+    long = {"name": "mess3", "x": 0.05, "a": 0.85, "another_number": 0.123456789, "a_further_number": 0.123456789}
+    runs = pair(tmp_path, "l", long, 0.05) + pair(tmp_path, "u", URN, 0.0)
+    figure = forest(decide([DIFFERENCE], runs))
+    figure.set_dpi(100)
+    FigureCanvasAgg(figure).draw()
+    texts = [t for t in figure.findobj(Text) if t.get_text() and t.get_visible()]
+    boxes = [t.get_window_extent() for t in texts]
+    pairs = combinations(zip(texts, boxes, strict=True), 2)
+    assert all(0 <= b.x0 and b.x1 <= figure.bbox.x1 and 0 <= b.y0 and b.y1 <= figure.bbox.y1 for b in boxes)
+    assert not [(a.get_text(), b.get_text()) for (a, x), (b, y) in pairs if x.overlaps(y)]
 
 
 def test_more_claims_decided_together_make_each_harder(tmp_path):
