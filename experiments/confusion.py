@@ -201,7 +201,7 @@ def _draw_sizes(axes: Any, cases: list[Case], kinds: list[tuple[int, str]]) -> N
     axes.set_xscale("log")
     axes.set_yticks(range(len(kinds)), [f"{PLANTED[n]}  {kind.replace('_', ' ')}" for n, kind in kinds], fontsize=SMALL)
     axes.set_ylim(len(kinds) - 0.5, -0.5)
-    axes.set_xlabel("size of the fault, nats per token (×: wrong answer)")
+    axes.set_xlabel("size, nats per token (×: wrong answer)")
 
 
 def _told(case: Case) -> str:

@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from experiments.fidelity.pairs import Pair
 from experiments.fidelity.rank import Group, Ranking
@@ -27,7 +28,9 @@ def drawn(group: Group, rankings: list[Ranking], pairs: list[Pair]) -> Figure:
         _tokens(right, shown, pairs)
         left.set_yticks(range(len(shown)), [x.label.replace("_", " ") for x in shown])
         left.set_ylim(-0.6, len(shown) - 0.4)
-        figure.legend(loc="outside lower center", ncols=5, frameon=False, handletextpad=0.3, columnspacing=1.2)
+        figure.legend(
+            loc="outside lower center", ncols=5, frameon=False, fontsize=6, handletextpad=0.2, columnspacing=0.9
+        )
         networks = max((x.networks for x in shown), default=0)
         title = f"{group.world.replace('_', ' ')} · {len(group.runs)} runs, {networks} networks"
         title += f" · ranked by their exact loss over {group.length} tokens"
@@ -60,15 +63,20 @@ def _taus(axes: Axes, shown: list[Ranking]) -> None:
 def _tokens(axes: Axes, shown: list[Ranking], pairs: list[Pair]) -> None:
     """A tick for each pair that the protocol ranks rightly; how many it reverses stands at the right."""
     axes.set_xscale("log")
+    every = [1.0]
     for place, x in enumerate(shown):
         hard, soft, turned, decided = needs(x.label, pairs)
         for values, colour, up in ((hard, HARD, 0.17), (soft, SOFT, -0.17)):
             finite = [v for v in values if 0 < v < math.inf]
+            every += finite
             axes.plot(finite, np.full(len(finite), place + up), "|", color=colour, markersize=5, markeredgewidth=0.6)
             if finite:
                 axes.plot([np.median(finite)], [place + up], "o", color=colour, markersize=2.8)
         aside: Any = {"xycoords": ("axes fraction", "data"), "fontsize": SMALL, "color": GREY}
         axes.annotate(f"{turned}/{decided}" if decided else "–", (1.02, place), va="center", **aside)
+    few, many = min(every[1:], default=1.0), max(every)
+    axes.set_xlim(10.0 ** math.floor(math.log10(few)), 10.0 ** math.ceil(math.log10(many) + 0.05))  # whole decades
+    axes.xaxis.set_minor_formatter(NullFormatter())
     for colour, label in ((HARD, "hard labels"), (SOFT, "exact laws as labels")):
         axes.plot([], [], "o", color=colour, markersize=2.8, label=label)
     axes.annotate("reversed", (1.02, 1.01), xycoords="axes fraction", va="bottom", fontsize=SMALL, color=GREY)

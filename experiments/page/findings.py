@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,9 +53,9 @@ class Finding(NamedTuple):
 
 
 def findings(folder: Path) -> tuple[list[Finding], list[tuple[str, str]]]:
-    """The findings of a folder, claims first, and the files that could not be shown with the reason."""
+    """The findings of a folder and the files that could not be shown with the reason; what was asked comes first."""
     found, refused, room = [], [], IMAGES
-    paths = sorted(folder.iterdir(), key=lambda p: (p.stem != "claims", p.name)) if folder.is_dir() else []
+    paths = sorted(folder.iterdir(), key=_place) if folder.is_dir() else []
     for path in paths:
         if path.suffix not in (".csv", ".json", ".png") or path.is_symlink() or not path.is_file():
             continue
@@ -68,6 +69,13 @@ def findings(folder: Path) -> tuple[list[Finding], list[tuple[str, str]]]:
         room -= len(finding.image)
         found.append(finding)
     return found, refused
+
+
+def _place(path: Path) -> tuple[int, list[int], str]:
+    """Claims, then what else the study drew and found, then what every report has; pages by their numbers."""
+    kind = path.stem.split("-")[0]
+    rank = 0 if kind == "claims" else 3 if kind == "fidelity" else 1 if path.suffix == ".png" else 2
+    return rank, [int(x) for x in re.findall(r"\d{1,9}", path.stem)], path.name
 
 
 def _image(path: Path, room: int) -> Finding:

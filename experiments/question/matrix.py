@@ -16,7 +16,7 @@ from experiments.claims.trial import world
 from experiments.found import Run
 from experiments.ledger import GAPS, number
 from experiments.question.cells import HOME
-from experiments.style import GREY, SMALL, SPELT, STYLE, TEXT
+from experiments.style import GREY, SMALL, SPELT, STYLE, TEXT, wrapped
 
 FAMILY = {"order_free": 0, "decay": 1, "power_decay": 1, "gated_decay": 1, "offset": 2, "absolute": 3}
 SCHEMES = tuple(HOME)
@@ -78,7 +78,7 @@ def figure(found: dict[tuple[str, str], Run]) -> Figure:
             run = found.get((place, scheme))
             if run is not None:
                 _text(axes, i, j, run, dark=bool(shade[i, j] > 0.03))
-        axes.set_xticks(range(len(schemes)), [SPELT.get(s, s.replace("_", " ")) for s in schemes])
+        axes.set_xticks(range(len(schemes)), [SPELT.get(s, s.replace("_", " ")) for s in schemes], fontsize=6)
         axes.set_yticks(range(len(worlds)), [_label(w, found) for w in worlds])
         axes.tick_params(length=0, labeltop=True, labelbottom=False)
         axes.spines[:].set_visible(False)
@@ -95,7 +95,7 @@ def figure(found: dict[tuple[str, str], Run]) -> Figure:
 def _label(place: str, found: dict[tuple[str, str], Run]) -> str:
     """A world with the name of the family at home in it."""
     family = home(said(next(run for (w, _), run in found.items() if w == place)))
-    return place if family is None else f"$\\bf{{{NAMES[family]}}}$\n{place}"
+    return wrapped(place, 24) if family is None else f"$\\bf{{{NAMES[family]}}}$\n{wrapped(place, 24)}"
 
 
 def _reached(run: Run | None) -> float:
@@ -110,7 +110,7 @@ def _text(axes: Any, i: int, j: int, run: Run, dark: bool) -> None:
         if math.isnan(low)
         else f"P {number(p['nats']):.3f}"
         if high - low < 0.01
-        else f"P {low:.2f}-{high:.2f}"
+        else f"P {low:.2f}\N{EN DASH}{high:.2f}".replace("0.", ".")
     )
     axes.text(j, i - 0.12, f"{_reached(run):.3f}", ha="center", va="center", color=colour, fontsize=7)
     axes.text(j, i + 0.25, perceived, ha="center", va="center", color=colour, fontsize=4.8)
