@@ -175,7 +175,7 @@ def test_renormalised_lags_are_no_sink_lags():
 
 
 def test_absolute_says_nothing_beyond_its_trained_length_unless_told_how():
-    world = attention(3, kernel.power(1.5), ROWS)
+    world = attention(3, kernel.geometric(0.6), ROWS, early="sink")
     beyond = mixture.absolute().perceive(world, 6, 4, jax.random.key(0), 2)
     assert beyond.predictor is None
     assert beyond.excess.kind == beyond.concept.kind == "undefined"
