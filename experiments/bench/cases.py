@@ -19,6 +19,7 @@ import numpy as np
 from experiments import backend
 from experiments.bench import loops, peers
 from experiments.bench.found import Found, beside, seconds
+from experiments.bench.trainings import products
 from worlds import (
     base,
     combinators,
@@ -49,6 +50,7 @@ class Case:
     tokens: int
     peer_tokens: int
     goal: float | None = None
+    unit: str = "tokens/s"
     same: bool = True  # both return the same numbers (samples, and other people's totals, are not compared)
 
     def measured(self, rounds: int) -> list[Found]:
@@ -59,7 +61,7 @@ class Case:
             np.testing.assert_allclose(ours, theirs, atol=CLOSE, rtol=0, err_msg=self.name)
         sides = (self.ours, self.tokens), (self.peer, self.peer_tokens)
         own, other = np.array([[count / seconds(side, CALLS)[0] for side, count in sides] for _ in range(rounds)]).T
-        return [beside(self.name, self.peer_name, own, other, goal=self.goal, unit="tokens/s", cold=cold)]
+        return [beside(self.name, self.peer_name, own, other, goal=self.goal, unit=self.unit, cold=cold)]
 
 
 def finite(cfg: Any) -> Iterator[Case]:
@@ -72,6 +74,7 @@ def finite(cfg: Any) -> Iterator[Case]:
     yield _scoring(name, world, tokens, one, "numpy, an operator per sequence", 20.0)
     yield _scoring(name, world, tokens, grouped, "numpy, grouped by token")
     yield _against(name, world, tokens, "jax, mapped filter", peers.forward, world, 1.0)
+    yield _share_of_peak(name, world, tokens)
     yield _sampling(name, world, cfg, grouped)
     world, numbers = peers.emitting(cfg.states, 16)
     tokens, name = drawn(world, cfg.batch, cfg.length), f"{name}, one matrix"
@@ -95,6 +98,7 @@ def decaying(cfg: Any) -> Iterator[Case]:
         world = decay.decay(8, weights, rows.tolist(), horizon=horizon)
         tokens = drawn(world, cfg.batch, cfg.length)
         yield _against(name, world, tokens, "its own scan", base.filtered, world, 10.0)
+        yield _logarithms(name, world, tokens)
         yield _scoring(name, world, tokens, loop)
         yield _sampling(name, world, cfg, loop)
 
@@ -178,6 +182,31 @@ def _against(
     ours = functools.partial(scores(base.log_conditionals), world, tokens)
     peer = functools.partial(scores(form), numbers, tokens)
     return Case(f"{name}: laws", label, ours, peer, tokens.size, tokens.size, goal)
+
+
+def _share_of_peak(name: str, world: hmm.HMM, tokens: np.ndarray) -> Case:
+    """What no form can pass: products of beliefs with an operator and with its row sums, at the rate of large ones."""
+    vocab, states, _ = world.transition.shape
+    work, steps = tokens.size * 2 * states * (states + vocab), 100
+    ours = functools.partial(scores(base.log_conditionals), world, tokens)
+    peak = functools.partial(products, 256, "float64", steps)
+    each = 2 * 256**3 * steps * jax.device_count()
+    return Case(
+        f"{name}: operations", "XLA's float64 products", ours, peak, work, each, unit="operations/s", same=False
+    )
+
+
+def _logarithms(name: str, world: Any, tokens: np.ndarray) -> Case:
+    """What no form can pass: as many logarithms as there are conditionals, of numbers that are there."""
+    ours = functools.partial(scores(base.log_conditionals), world, tokens)
+    given = np.random.default_rng(0).random((*tokens.shape, world.vocab_size))
+    peer = functools.partial(scores(_logs), None, given)
+    return Case(f"{name}: laws", "its logarithms alone", ours, peer, tokens.size, tokens.size, same=False)
+
+
+def _logs(numbers: None, given: jax.Array) -> jax.Array:
+    del numbers
+    return jnp.log(given)
 
 
 def _sampling(name: str, world: Any, cfg: Any, loop: loops.Loop) -> Case:

@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from models import attention
 from models.attention import attend
 from models.base import pure
 from models.position import ALiBi, NoPE, RoPE
 from models.position.decay import Linear
 from models.transformer import Transformer
+from tests import members
 
 SPEC = dict(vocab=3, length=16, scheme=ALiBi(), layers=2, heads=2, width=8)
 
@@ -55,6 +57,25 @@ def test_causal_blocks_equal_the_full_masked_product(block):
     expected = jnp.einsum("hqk,khd->qhd", weights, v)
     ours = jax.jit(attend, static_argnums=(3, 6))(q, k, v, Linear((0.5, 0.1)), x, where, block)
     assert jnp.allclose(ours, expected, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", members.SCHEMES)
+def test_blocks_change_neither_loss_nor_gradient(name, monkeypatch):
+    """Of any scheme: what a block of queries cannot see must not enter its bias either."""
+    net = pure(members.NETWORKS[f"scheme {name}"])
+    params, tokens = jax.jit(net.init)(jax.random.key(0)), jnp.arange(10, dtype=jnp.int32) % 3
+
+    def loss(params):
+        return -jnp.take_along_axis(net.apply(params, tokens), tokens[:, None], 1).mean()
+
+    found = []
+    for block in (3, 10):
+        monkeypatch.setattr(attention, "BLOCK", block)
+        monkeypatch.setattr(attention, "BLOCKS", 10)
+        found.append(jax.jit(jax.value_and_grad(lambda params: loss(params)))(params))  # a function of its own each
+    for ours, whole in zip(*(jax.tree.leaves(x) for x in found), strict=True):
+        assert jnp.allclose(ours, whole, rtol=1e-4, atol=1e-6)  # float32 sums of 10 x 8 terms
 
 
 def test_one_layer_without_positions_sees_the_last_token_and_the_bag():
