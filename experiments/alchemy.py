@@ -175,6 +175,7 @@ class Numbers:
     tail: Float[Array, "*member"]
     curriculum: Float[Array, "*member"]
     shortest: Float[Array, "*member"]
+    sequences: Int[Array, "*member"] | None = None  # of each member's own, of the shape's; None: all of them
 
 
 def numbers(reals: Reals | Sequence[Reals]) -> Numbers:

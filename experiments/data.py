@@ -51,7 +51,7 @@ def batch(
     """The sequences of a step, from its key, the member's own sequences and the order of its epoch."""
     law = None
     if shape.sequences:
-        tokens = own[shape.pool + _rows(shape, key, step, order)]
+        tokens = own[shape.pool + _rows(shape, n, key, step, order)]
     else:
         keys = jax.random.split(key, shape.batch)
         tokens, law = jax.vmap(lambda key: sample_with_law(world, key, shape.length + shape.crop))(keys)
@@ -64,11 +64,14 @@ def batch(
     return _cropped(shape, jax.random.fold_in(key, 2), tokens, law) if shape.crop else Batch(tokens, law, None)
 
 
-def _rows(shape: Shape, key: Key[Array, ""], step: Int[Array, ""], order: Int[Array, "row"]) -> Int[Array, "batch"]:
+def _rows(
+    shape: Shape, n: Numbers, key: Key[Array, ""], step: Int[Array, ""], order: Int[Array, "row"]
+) -> Int[Array, "batch"]:
     if shape.order == "epochs":
         place = step % (shape.sequences // shape.batch) * shape.batch
         return jax.lax.dynamic_slice_in_dim(order, place, shape.batch)
-    return jax.random.randint(key, (shape.batch,), 0, shape.sequences, dtype=jnp.int32)
+    count = shape.sequences if n.sequences is None else n.sequences
+    return jax.random.randint(key, (shape.batch,), 0, count, dtype=jnp.int32)
 
 
 def _cropped(shape: Shape, key: Key[Array, ""], tokens: Any, law: Any) -> Batch:

@@ -2,15 +2,16 @@
 
 Each job's part of the population is written to the job's own checkpoint after every chunk, so that the job, run as if
 alone, finds its training done. Whatever is a number may differ between the cells of a population: seeds, rates and all
-other reals of the training, and the numbers of the world. What changes the program (shapes, schemes, the length of the
-schedule, data sets of another size) makes another population.
+other reals of the training, the numbers of the world, and the sizes of the sets that batches are drawn from: each
+member draws from the first of a largest set's sequences, which are those it has alone. What changes the program
+(shapes, schemes, the length of the schedule, the size of an epoch) makes another population.
 """
 
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from omegaconf import DictConfig
 
 from experiments import fit, folder, layers, memory
 from experiments.cell import Cell, Refused, build
-from experiments.reach import numbers
+from experiments.reach import Member, Shape, numbers
 from experiments.screen import Screen
 
 
@@ -59,6 +60,8 @@ def train(configs: Sequence[tuple[Path, DictConfig]], room: Room, screen: Screen
       room: for one population.
       screen: for progress.
     """
+    if jax.process_count() > 1:
+        return  # they share the batches of one cell after another: experiments/hosts.py
     groups = populations(untrained(configs), room.of)
     for number, group in enumerate(groups, 1):
         with ExitStack() as held:
@@ -111,7 +114,8 @@ def populations(jobs: Sequence[Job], most: Callable[[Cell], int]) -> list[list[J
         groups[_shape(job)].append(job)
     found = []
     for group in (group for group in groups.values() if len(group) > 1):
-        size = max(1, most(group[0].cell) // group[0].cell.seeds)
+        largest = max((job.cell for job in group), key=lambda cell: cell.shape.sequences)
+        size = max(1, most(largest) // largest.seeds)
         found += [group[n : n + size] for n in range(0, len(group), size)]
     return [group for group in found if len(group) > 1]
 
@@ -122,7 +126,12 @@ def _shape(job: Job) -> Any:
     world = jax.tree.structure(cell.world), tuple(jnp.shape(x) for x in jax.tree.leaves(cell.world))
     reals = cell.reals
     parts = reals.steps, reals.dropout > 0, None if reals.channel is None else len(reals.channel)
-    return cell.spec, cell.shape, str(world), parts, cell.seeds, job.done
+    return cell.spec, _sized(cell.shape, 1), str(world), parts, cell.seeds, job.done
+
+
+def _sized(shape: Shape, sequences: int) -> Shape:
+    """The shape with room for so many sequences, where batches are drawn from a finite set of them."""
+    return replace(shape, sequences=sequences) if shape.sequences and shape.order == "draws" else shape
 
 
 def together(group: Sequence[Job], screen: Screen, title: str = "population") -> None:
@@ -136,18 +145,24 @@ def together(group: Sequence[Job], screen: Screen, title: str = "population") ->
         parts = [jax.tree.map(lambda x, r=r: x[r], params) for r in rows]
         return np.concatenate([watch.measure(part) for watch, part in zip(watches, parts, strict=True)])
 
+    own = [cell.shape.sequences for cell in cells for _ in range(seeds)]
+    shape, reals = _sized(cells[0].shape, max(own)), numbers([cell.reals for cell in cells for _ in range(seeds)])
+    if len(set(own)) > 1:
+        reals = reals.replace(sequences=jnp.asarray(own, jnp.int32))
     weights, data = (jnp.concatenate(keys) for keys in zip(*(layers.keys(cell) for cell in cells), strict=True))
     name = f"{title}: {len(weights)} members ({len(group)} cells of {seeds} seeds) as one program, steps"
     with screen.task(name, steps) as report:
         fit.fit(
             cells[0].spec,
-            cells[0].shape,
+            shape,
             [cell.world for cell in cells for _ in range(seeds)],
-            numbers([cell.reals for cell in cells for _ in range(seeds)]),
+            reals,
             steps,
             weights,
             data,
-            checkpoint=Shared([job.checkpoint for job in group], rows),
+            checkpoint=Shared(
+                [job.checkpoint for job in group], rows, [c.shape.pool + c.shape.sequences for c in cells]
+            ),
             watch=fit.Watch(watches[0].steps, measure),
             report=layers.progress(report),
         )
@@ -155,34 +170,47 @@ def together(group: Sequence[Job], screen: Screen, title: str = "population") ->
 
 @dataclass(frozen=True)
 class Shared:
-    """A population's checkpoint: the checkpoints of its jobs, each with its rows of the members."""
+    """A population's checkpoint: the checkpoints of its jobs, each with its rows of the members and its own data."""
 
     paths: list[Path]
     rows: list[slice]
+    sequences: list[int]  # of the data of each job's members
 
     def read(self, like: Any) -> Any:
         """The members together, or None where nothing is kept yet."""
         if not all(path.exists() for path in self.paths):
             return None
-        parts = [fit.load(path, _cut(like, rows)) for path, rows in zip(self.paths, self.rows, strict=True)]
-        members = jax.tree.map(_joined, *(members for members, _ in parts))
+        room = like[0].dataset.shape[1]
+        parts = [fit.load(path, _cut(like, *own)) for path, *own in zip(self.paths, *self._own, strict=True)]
+        members = jax.tree.map(_joined, *(_filled(members, room) for members, _ in parts))
         curves = [curve for _, curve in parts]
         whole = {k: np.concatenate([getattr(c, k) for c in curves]) for k in ("loss", "excess", "by_position")}
         return members, curves[0]._replace(**whole)
 
     def write(self, tree: Any) -> None:
         """Each job's rows into its own file."""
-        for path, rows in zip(self.paths, self.rows, strict=True):
+        for path, *own in zip(self.paths, *self._own, strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
-            fit.save(path, _cut(tree, rows))
+            fit.save(path, _cut(tree, *own))
+
+    @property
+    def _own(self) -> tuple[list[slice], list[int]]:
+        return self.rows, self.sequences
 
 
 def _joined(*parts: Any) -> Any:
     return jnp.concatenate([jnp.asarray(x) for x in parts])
 
 
-def _cut(tree: Any, rows: slice) -> Any:
-    """The rows of (members, curve); the moments at which all were watched have no rows."""
+def _filled(members: Member, room: int) -> Member:
+    """Members whose data fill a larger set's room; what is beyond their own is never drawn."""
+    beyond = room - members.dataset.shape[1]
+    return members._replace(dataset=jnp.pad(members.dataset, ((0, 0), (0, beyond), (0, 0))))
+
+
+def _cut(tree: Any, rows: slice, sequences: int) -> Any:
+    """The rows of (members, curve) with their own data; the moments at which all were watched have no rows."""
     members, curve = tree
     own = {k: getattr(curve, k)[rows] for k in ("loss", "excess", "by_position")}
-    return jax.tree.map(lambda x: x[rows], members), curve._replace(**own)
+    members = jax.tree.map(lambda x: x[rows], members)
+    return members._replace(dataset=members.dataset[:, :sequences]), curve._replace(**own)

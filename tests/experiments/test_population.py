@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from experiments import memory, population
+from experiments import data, population
 from experiments.population import Job, Shared, populations
-from experiments.reach import Curve
+from experiments.reach import Curve, Member, Reals, Shape, numbers
 from experiments.screen import Screen
 from tests.experiments.multirun import ledgers, run
+from tests.experiments.smallest import WORLD
 
 
 class Stand:
     """What `populations` asks a cell for."""
 
     def __init__(self, spec, steps=6, seeds=2, world=()):
-        self.spec, self.shape, self.seeds, self.world = spec, "shape", seeds, world
+        self.spec, self.shape, self.seeds, self.world = spec, Shape(), seeds, world
         self.reals = type("Reals", (), {"steps": steps, "dropout": 0.0, "channel": None})()
 
 
@@ -84,35 +85,60 @@ def test_whoever_another_process_finished_while_it_was_waited_for_is_not_trained
     assert trained == [["1", "2"]]  # 0 goes on alone, from its third step; 3 is finished
 
 
-def test_values_live_from_their_making_to_their_last_reading():
-    def step(x):  # floats: x is given
-        a = x + 1  # 100
-        b = jnp.outer(a, a)  # 10,000: with a, 10,100
-        c = b.sum()  # 1 more, then b is dead
-        return c + a.sum()
-
-    made = jax.make_jaxpr(step)(jnp.zeros(100, jnp.float32))
-    assert made.jaxpr.eqns  # what outer adds by way of reshaping is small
-    assert 4 * 10_100 <= memory.peak(made.jaxpr) <= 4 * 10_400
-    looped = jax.make_jaxpr(lambda x: jax.lax.fori_loop(0, 9, lambda i, total: total + step(x), 0.0))(jnp.zeros(100))
-    assert 8 * 10_100 <= memory.peak(looped.jaxpr) <= 8 * 10_400  # float64: once, however often it is run
+def member(weights, sequences):
+    """Members as a checkpoint holds them."""
+    nothing = np.zeros(len(weights), np.int32)
+    return Member(
+        {"w": weights}, (), None, jax.random.split(jax.random.key(0), len(weights)), sequences, nothing, nothing
+    )
 
 
 def test_a_checkpoint_is_divided_between_jobs_and_joined_again(tmp_path):
-    shared = Shared([tmp_path / "a" / "c.npz", tmp_path / "b" / "c.npz"], [slice(0, 2), slice(2, 3)])
-    numbers = np.arange(6.0).reshape(3, 2)
-    curve = Curve(numbers, -numbers, np.array([0, 2]), numbers[:, :, None])
-    tree = ({"w": numbers}, curve)
+    """The second job has one sequence less."""
+    shared = Shared([tmp_path / "a" / "c.npz", tmp_path / "b" / "c.npz"], [slice(0, 2), slice(2, 3)], [2, 1])
+    rows = np.arange(6.0).reshape(3, 2)
+    curve = Curve(rows, -rows, np.array([0, 2]), rows[:, :, None])
+    sequences = np.arange(12).reshape(3, 2, 2)
+    tree = (member(rows, sequences), curve)
     assert shared.read(tree) is None
     shared.write(tree)
+    with np.load(shared.paths[1]) as file:
+        assert [[10, 11]] not in [file[name].tolist() for name in file.files]
+        assert [[[8, 9]]] in [file[name].tolist() for name in file.files]
     members, found = shared.read(tree)
-    assert np.array_equal(members["w"], numbers)
+    assert np.array_equal(members.params["w"], rows)
+    assert np.array_equal(members.dataset, np.where(sequences < 10, sequences, 0))
     assert all(np.array_equal(a, b) for a, b in zip(found, curve, strict=True))
+
+
+def test_a_member_of_a_larger_sets_shape_draws_from_its_own_sequences_alone():
+    """Bit for bit those that it has alone, in the same order: only the first keys and the first rows count."""
+    key, n, none = jax.random.key(3), numbers(Reals()), jnp.zeros(0, jnp.int32)
+    small, large = (Shape(batch=64, length=2, sequences=count, pool=1) for count in (3, 50))
+    drawn = jax.jit(data.dataset, static_argnums=1)
+    assert np.array_equal(drawn(WORLD, small, key), drawn(WORLD, large, key)[:4])
+    rows = jax.jit(data._rows, static_argnums=0)
+    alone = rows(small, n, key, jnp.int32(1), none)
+    assert np.array_equal(rows(large, n.replace(sequences=jnp.int32(3)), key, jnp.int32(1), none), alone)
+    assert set(alone.tolist()) == {0, 1, 2} and rows(large, n, key, jnp.int32(1), none).max() > 2
+
+
+def test_sizes_of_sets_that_are_drawn_from_share_a_program_and_sizes_of_epochs_do_not(tmp_path):
+    def cell(**shape):
+        made = Stand("a")
+        made.shape = Shape(batch=4, **shape)
+        return made
+
+    drawn = [job(tmp_path / str(n), cell(sequences=n)) for n in (4, 8)]
+    assert [len(group) for group in populations(drawn, lambda cell: 9)] == [2]
+    for others in ([cell(sequences=4), cell()], [cell(sequences=n, order="epochs") for n in (4, 8)]):
+        assert populations([job(tmp_path / str(n), c) for n, c in enumerate(others)], lambda cell: 9) == []
 
 
 @pytest.mark.slow  # three multiruns in processes of their own: two minutes
 def test_jobs_of_a_population_end_with_the_ledgers_of_jobs_alone_whoever_diverges_and_on_any_devices(tmp_path):
-    asked, found = ["world.kernel.rate=0.5,0.6", "reach.rate=1e-3,1e-2,1e30"], {}
+    cells = "world.kernel.rate=0.5 reach.sequences=5", "world.kernel.rate=0.6 reach.sequences=9"
+    asked, found = [f"hydra.sweeper.cells={list(cells)}", "reach.rate=1e-3,1e-2,1e30"], {}
     for name, words, devices in (
         ("basic", [], {}),
         ("population", ["hydra/launcher=population"], {}),
