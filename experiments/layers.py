@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, Key
 from experiments import blind as single
 from experiments import fit
 from experiments import measure as measuring
-from experiments.cell import Cell, law_digest
+from experiments.cell import Cell, digest, law_digest
 from experiments.data import dataset
 from experiments.factors import Cells
 from experiments.ledger import Rungs, instantiated, reached
@@ -80,16 +80,29 @@ def name(cell: Cell, length: int) -> str:
 
 def perceive(cell: Cell, screen: Screen) -> dict[int, Perceived]:
     """P: the best predictor that the concept allows, at each length, without training."""
-    key, trained = stream(cell.config["seed"], "perceive"), cell.shape.length
     found = {}
     with screen.task("perception", len(cell.lengths)) as report:
         for done, length in enumerate(cell.lengths, 1):
-            sequences = max(32, cell.config["measure"]["tokens"] // length)
-            found[length] = cell.concept.perceive(
-                cell.world, length, trained, jax.random.fold_in(key, length), sequences
-            )
+            found[length] = _perceived(cell, length)
             report(done, f"{length} tokens")
     return found
+
+
+_SEEN: dict[str, Perceived] = {}  # by this process: cells of a study differ in their schemes more than in concepts
+KEPT = 8
+
+
+def _perceived(cell: Cell, length: int) -> Perceived:
+    """P at one length; found again if a cell before asked for the same."""
+    seed, trained = cell.config["seed"], cell.shape.length
+    sequences = max(32, cell.config["measure"]["tokens"] // length)
+    asked = digest([law_digest(cell.world), cell.config["perception"]["concept"], seed, length, trained, sequences])
+    if asked not in _SEEN:
+        while len(_SEEN) >= KEPT:
+            _SEEN.pop(next(iter(_SEEN)))
+        key = jax.random.fold_in(stream(seed, "perceive"), length)
+        _SEEN[asked] = cell.concept.perceive(cell.world, length, trained, key, sequences)
+    return _SEEN[asked]
 
 
 def train(cell: Cell, work: Path, screen: Screen, floor: Floor | None = None) -> Trained:
