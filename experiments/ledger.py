@@ -16,6 +16,7 @@ from worlds.quantity import Quantity, exact, undefined
 
 LAYERS = ("D", "P", "I", "R", "O")
 GAPS = ("P-D", "I-P", "R-I", "O-R")
+SINGLE = 2.0**-20  # nats: a network computes in float32, whose last place is 2^-24, and is in its concept but for that
 
 
 class Rungs(NamedTuple):
@@ -74,7 +75,7 @@ def ledger(rungs: Rungs) -> dict[str, Any]:
     else:
         name, best, i = instantiated(rungs)
         r, these, gap = over_seeds(rungs.members), reached(rungs.members), training_gap(rungs, best, i)
-    gaps = {"P-D": p - d, "I-P": (i - p).at_least(0.0) if rungs.contained else i - p, "R-I": gap}
+    gaps = {"P-D": p - d, "I-P": (i - p).at_least(0.0, SINGLE) if rungs.contained else i - p, "R-I": gap}
     losses = {"D": rungs.floor, "P": _loss(rungs, p), "I": _loss(rungs, i), "R": _loss(rungs, r)}
     gaps["R-D"] = r - d
     whole, terms = gaps["R-D"], ["P-D", "I-P", "R-I"]

@@ -57,6 +57,10 @@ def test_a_theorem_may_raise_the_lower_end_but_not_empty_the_interval():
 
 def test_what_rounding_left_below_the_bound_is_the_bound_but_an_estimate_stays():
     assert certified(-5e-17, -5e-17, 1e-12).at_least(0.0).value == 0.0
+    single = certified(-7.6e-8, -1e-6, -7.6e-8)
+    assert single.at_least(0.0, 2.0**-20) == certified(0.0, 0.0, 0.0)
+    with pytest.raises(EmptyInterval, match="must not be empty"):
+        single.at_least(0.0)
     estimate = Quantity(-0.01, -0.03, 0.01, "estimated", 9).at_least(0.0)
     assert (estimate.value, estimate.low) == (-0.01, 0.0)
 

@@ -57,15 +57,15 @@ class Quantity:
             self.of or other.of,
         )
 
-    def at_least(self, bound: float) -> "Quantity":
+    def at_least(self, bound: float, rounding: float = ROUNDING) -> "Quantity":
         """The interval intersected with [bound, inf), when a theorem says so; empty means that a claim is wrong.
 
-        Two exact sums that are equal may differ by rounding: what lies within ROUNDING of the bound is the bound. An
+        Two exact sums that are equal may differ by rounding: what lies within `rounding` of the bound is the bound. An
         estimate stays where it is, below the bound or not.
         """
         if self.kind == "undefined":
             return self
-        value, high = (bound if bound - ROUNDING <= x < bound else x for x in (self.value, self.high))
+        value, high = (bound if bound - rounding <= x < bound else x for x in (self.value, self.high))
         return Quantity(value, max(self.low, bound), high, self.kind, self.count, self.of)
 
     def contains(self, value: float, slack: float = 0.0) -> bool:
