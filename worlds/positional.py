@@ -71,7 +71,7 @@ class Periodic:
         return self.phases[0].readout
 
     def reads(self, length: int) -> tuple[Float[Array, "head time 1+time"], Float[Array, "head symbol vocab"]]:
-        """As Decay.reads; a head of one phase reads nothing in the others, and phases with the same maps share heads."""
+        """As Decay.reads; a head of one phase reads nothing in the others, and phases of equal maps share heads."""
         every = [phase.reads(length) for phase in self.phases]
         mine = [jnp.arange(length) % len(every) == j for j in range(len(every))]
         profiles = jnp.stack([jnp.where(here[None, :, None], x, 0) for here, (x, _) in zip(mine, every, strict=True)])
