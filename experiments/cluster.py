@@ -117,22 +117,26 @@ def watched(
     executor = submitit.AutoExecutor(out / ".submitit", "slurm", slurm_max_num_timeout=launcher.max_num_timeout)
     executor.update_parameters(**{**launcher.job, "name": name})
     found: dict[int, list[str | None]] = {}
+    tries = dict.fromkeys(range(len(work)), launcher.tries)
+
+    def submitted(numbers: list[int]) -> dict[int, Any]:
+        jobs = executor.submit_array([work[n] for n in numbers])
+        screen.line(_news(jobs, executor.folder))
+        return dict(zip(numbers, jobs, strict=True))
+
+    def look(left: int) -> None:
+        report(sum((place / "ledger.json").exists() for place in places), f"{left} jobs have not ended")
+
     with screen.task(f"{len(places)} cells in {len(work)} jobs on the cluster, finished", len(places)) as report:
-
-        def look(left: int) -> None:
-            report(sum((place / "ledger.json").exists() for place in places), f"{left} jobs have not ended")
-
-        for _ in range(launcher.tries):
-            todo = [n for n in range(len(work)) if n not in found]
-            if not todo:
-                break
-            jobs = executor.submit_array([work[n] for n in todo])
-            screen.line(_news(jobs, executor.folder))
-            for n, job in _ended(dict(zip(todo, jobs, strict=True)), name, look):
-                if job.paths.result_pickle.exists():
-                    found[n] = _result(work[n], job, screen)
-                else:
-                    screen.line(f"job {job.job_id} ended without a word (killed, or its node lost): {_log(job)}")
+        jobs = submitted(list(tries))
+        for n, job in _ended(jobs, name, look):
+            if job.paths.result_pickle.exists():
+                found[n] = _result(work[n], job, screen)
+                continue
+            screen.line(f"job {job.job_id} ended without a word (killed, or its node lost): {_log(job)}")
+            tries[n] -= 1
+            if tries[n]:
+                jobs |= submitted([n])
     lost = f"its cluster job ended without a word, {launcher.tries} times; logs are in {executor.folder}"
     return [found.get(n, [lost] * len(part.jobs)) for n, part in enumerate(work)]
 
@@ -146,18 +150,18 @@ def _news(jobs: list[Any], logs: Path) -> str:
 
 
 def _ended(jobs: dict[int, Any], name: str, look: Callable[[int], None]) -> Iterator[tuple[int, Any]]:
-    """Each job as it ends: with a result, or gone from the queue for a while without one."""
-    gone: dict[int, float] = {}
+    """Each job as it ends: with a result, or gone from the queue for long without one. More may be added meanwhile."""
+    gone: dict[str, float] = {}
     while jobs:
         time.sleep(POLL)
         present = queued(name)
         look(len(jobs))
         for n, job in list(jobs.items()):
             if present is None or job.job_id in present:
-                gone.pop(n, None)
-                late = False
-            else:
-                late = time.monotonic() - gone.setdefault(n, time.monotonic()) > LATE
+                gone.pop(job.job_id, None)
+            elif job.job_id not in gone:
+                gone[job.job_id] = time.monotonic()
+            late = job.job_id in gone and time.monotonic() - gone[job.job_id] > LATE
             if late or job.paths.result_pickle.exists():
                 yield n, jobs.pop(n)
 

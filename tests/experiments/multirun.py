@@ -2,12 +2,15 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 
-ROOT = __file__.rsplit("/tests/", 1)[0]
+ROOT = Path(__file__).parents[2]
 SMALL = (
     "world.vocab=2 reach.length=4 reach.batch=4 reach.chunk=3 reach.steps=6 reach.seeds=2 oracle.restarts=0 "
     "measure.multiples=[1] measure.tokens=64 instantiation=positional instantiation.heads=1 observe=[heldout] "
@@ -21,16 +24,47 @@ def command(out, *words):
 
 
 def run(out, *words, **environment):
-    """Runs it to its end; what it printed goes into the failure's message."""
-    done = subprocess.run(
+    """Runs it to its end."""
+    return subprocess.run(
         command(out, *words), cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False
     )
-    return done
+
+
+def start(out, *words):
+    """Starts it, without waiting."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command(out, *words), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=pipe, text=True)
+
+
+def kill_when(process, due, kill=signal.SIGKILL):
+    """Kills a process as soon as due() holds; returns whether it was still running then."""
+    while process.poll() is None:
+        if due():
+            process.send_signal(kill)
+            process.communicate()
+            return True
+        time.sleep(0.02)
+    process.communicate()
+    return False
+
+
+def worked(process):
+    """Seconds of CPU time that a process has had: its own time, whatever else runs on the machine."""
+    try:
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return float("inf")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def ledger_of(place):
+    """What a run found."""
+    return json.loads((place / "ledger.json").read_text())
 
 
 def ledgers(out):
-    """What each run found, by its folder's name."""
-    return {path.parent.name: json.loads(path.read_text()) for path in out.glob("*/ledger.json")}
+    """What each run of a multirun found, by its folder's name."""
+    return {path.parent.name: ledger_of(path.parent) for path in out.glob("*/ledger.json")}
 
 
 def same(one, other):
