@@ -124,8 +124,8 @@ def _attention(size: Size, block: int | None) -> Callable[[], Any]:
 
     def part(x):
         for _ in range(size.layers):
-            y, back = jax.vjp(jax.vmap(one), *jnp.moveaxis(x, 3, 0))
-            x = x + jnp.stack(back(y), 3)
+            y, back = jax.vjp(jax.vmap(one), *jnp.moveaxis(x, 2, 0))
+            x = x + jnp.stack(back(y), 2)
         return x.mean()
 
     return _added(part, _rows(size, 3, size.heads, size.width // size.heads))
