@@ -14,8 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Int
+
+from experiments import hosts
 
 
 def prepare() -> None:
@@ -25,15 +27,17 @@ def prepare() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
     jax.config.update("jax_enable_x64", True)
     if not os.environ.get("JAX_NUM_CPU_DEVICES"):
-        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+        asked = int(os.environ.get("SLURM_CPUS_PER_TASK") or 2**16)  # not every cluster binds a job to its cores
+        jax.config.update("jax_num_cpu_devices", min(asked, len(os.sched_getaffinity(0))))
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "noumena" / "xla"
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    hosts.joined()
 
 
-def spread(function: Callable[..., Any], *, over: str = "member") -> Callable[..., Any]:
-    """Maps function(shared, item) over the leading axis of items, shared between the devices.
+def spread(function: Callable[..., Any], *, over: str = "member", grid: Mesh | None = None) -> Callable[..., Any]:
+    """Maps function(shared, item) over the leading axis of items, shared between the devices of this process.
 
     On CPUs the items of one device run one after another (`lax.map`), on other backends at once (`vmap`).
     The number of items must be a multiple of the number of devices: see `padded`.
@@ -41,9 +45,10 @@ def spread(function: Callable[..., Any], *, over: str = "member") -> Callable[..
     Args:
       function: (shared, item) -> result, for one item; pure.
       over: the name of the mapped axis, for error messages and profiles.
+      grid: devices of all processes, `hosts.mesh`, where they work together.
     """
-    devices = jax.devices()
-    mesh = jax.make_mesh((len(devices),), (over,), axis_types=(jax.sharding.AxisType.Auto,))
+    devices = jax.local_devices()
+    mesh = grid or jax.make_mesh((len(devices),), (over,), (jax.sharding.AxisType.Auto,), devices=devices)
     one_by_one = devices[0].platform == "cpu"
 
     def many(shared: Any, items: Any) -> Any:
@@ -58,7 +63,7 @@ def spread(function: Callable[..., Any], *, over: str = "member") -> Callable[..
 def padded(items: Any) -> tuple[Any, int]:
     """Repeats the last items until their number is a multiple of the devices; returns (items, the true number)."""
     count = len(jax.tree.leaves(items)[0])
-    places = -(-count // jax.device_count()) * jax.device_count()
+    places = -(-count // jax.local_device_count()) * jax.local_device_count()
     index = np.minimum(np.arange(places), count - 1)
     return (items if places == count else jax.tree.map(lambda x: jnp.asarray(x)[index], items)), count
 
@@ -71,7 +76,7 @@ def dealt(
     The longest first, to one device after another; the last is repeated until their number is a multiple of the
     devices. Items of equal work stay in their order.
     """
-    count, devices = len(work), jax.device_count() if devices is None else devices
+    count, devices = len(work), jax.local_device_count() if devices is None else devices
     places = -(-count // devices) * devices
     ranked = np.argsort(-np.asarray(work), kind="stable")[np.minimum(np.arange(places), count - 1)]
     place = ranked if len(set(np.asarray(work).tolist())) == 1 else ranked.reshape(-1, devices).T.ravel()

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from experiments import hosts
 from experiments.backend import dealt, spread
 from experiments.reach import Curve, Numbers, Shape, initial, restarted, train
 from worlds.base import World, cast
@@ -101,6 +102,7 @@ def fit(
       watch: what to measure on the way.
       report: called after each chunk.
     """
+    hosts.check(shape.batch, shape.micro)
     lengths = np.broadcast_to(np.asarray(numbers.steps, int), len(data))
     place, back = dealt(lengths)  # where members are, so that the devices share the work
     shared, own = _divided(world, numbers, place)
@@ -116,7 +118,7 @@ def fit(
     for stop in sorted(ends | moments):
         todo = stop - curve.loss.shape[1]
         if todo > 0:
-            members, seen = _chunk(spec, shape, rest, shared, own, members, jnp.int32(todo))
+            members, seen = _advanced(spec, shape, rest, shared, own, members, jnp.int32(todo))
             curve = _longer(curve, seen, back, todo)
         if watch and stop in moments and todo >= 0:
             curve = _watched(watch, curve, stop, _kept(back, members.evaluated()))
@@ -223,7 +225,16 @@ def _chunk(spec, shape, rest, shared, own, members, todo):
         steps = jnp.minimum(shared[1], n.steps.astype(jnp.int32) - member.step) if rest else shared[1]
         return train(spec, shape, world, n, member, steps)
 
-    return spread(one)((shared, todo), (own, members))
+    return spread(one, grid=hosts.mesh("member") if jax.process_count() > 1 else None)((shared, todo), (own, members))
+
+
+def _advanced(spec: Any, shape: Shape, rest: bool, shared: Any, own: Any, members: Any, todo: Int[Array, ""]) -> Any:
+    """(members, curve) after a chunk, which several processes take together."""
+    if jax.process_count() == 1:
+        return _chunk(spec, shape, rest, shared, own, members, todo)
+    shared, todo = hosts.everywhere((shared, todo))
+    own, members = hosts.everywhere((own, members), "member")
+    return hosts.here(_chunk(spec, shape, rest, shared, own, members, todo), "member")
 
 
 def save(path: Path, tree: Any) -> None:

@@ -8,6 +8,7 @@ import platform
 import resource
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import shares, style
+from experiments import hosts, shares, style
 from experiments.cell import Cell, Refused, digest, identity
 from experiments.figures import waterfall
 from experiments.fit import save, write
@@ -47,6 +48,7 @@ def held(place: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Keeps other processes out of a run folder, here or on another machine that sees it; waits while one is in it.
 
     The lock is the kernel's, so that it ends with its process, however that ends; the file only says who holds it.
+    Which network file systems pass it on to other machines is told in docs/cluster.md.
     """
     place.mkdir(parents=True, exist_ok=True)
     with open(place / ".lock", "a+", encoding="utf-8") as lock:
@@ -56,10 +58,33 @@ def held(place: Path, say: Callable[[str], None]) -> Iterator[None]:
             lock.seek(0)
             say(f"{place} is being worked on by {lock.read().strip() or 'another process'}; waiting for it to end")
             fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            raise Refused(
+                f"run folder: {place} must be on a file system with locks, which keep other processes out, but flock "
+                f"says: {error.strerror}; docs/cluster.md names how to mount one"
+            ) from error
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {platform.node()}\n")
         lock.flush()
         yield
+
+
+@contextmanager
+def mine(place: Path, say: Callable[[str], None]) -> Iterator[Path]:
+    """The folder this process works in: the run folder, held; or, of several, a copy of it that is thrown away."""
+    if not hosts.first():
+        hosts.meet("the run folder is held")
+        with tempfile.TemporaryDirectory() as own:
+            copy = Path(own) / place.name
+            shutil.copytree(place, copy, ignore=shutil.ignore_patterns(".lock", "*.part"))
+            hosts.meet("it is copied")
+            yield copy
+        return
+    with held(place, say):
+        if jax.process_count() > 1:
+            hosts.meet("the run folder is held")
+            hosts.meet("it is copied")
+        yield place
 
 
 def work_of(place: Path, cell: Cell) -> Path:

@@ -71,7 +71,7 @@ def average(
 
 def law(world: World, tokens: Int[Array, "sequence time"]) -> Float[np.ndarray, "sequence time vocab"]:
     """The world's own conditionals along many sequences, float64."""
-    batch = min(BATCH, -(-len(tokens) // jax.device_count()))
+    batch = min(BATCH, -(-len(tokens) // jax.local_device_count()))
     groups = -(-len(tokens) // batch)
     rows = jnp.asarray(tokens)[np.minimum(np.arange(groups * batch), len(tokens) - 1)]
     parts, _ = padded(rows.reshape(groups, batch, -1))

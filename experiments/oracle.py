@@ -146,7 +146,7 @@ def starts(cell: Cell, params: Any, order: np.ndarray, count: int) -> list[Any]:
 def divided(over: Any, truth: Float[np.ndarray, "sequence time vocab"]) -> Population:
     """The functional's sequences by device and part, in float64."""
     weight = np.asarray(over.weight, np.float64)[:, None] * np.asarray(over.position, np.float64)
-    devices = jax.device_count()
+    devices = jax.local_device_count()
     parts = -(-len(weight) // (MICRO * devices))
     room = devices * parts * MICRO
     index = np.arange(room) % len(weight)

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key
 
+from experiments import hosts
 from experiments.alchemy import Numbers, Reals, Shape, numbers
 from experiments.data import Batch, batch, corrupt, dataset, epoch, labels, positions
 from experiments.optimisers import averaged, optimiser
@@ -127,11 +128,12 @@ def gradient(
         seen = Curve(loss.astype(law.dtype), excess.astype(law.dtype))  # whatever the network's precision
         return jax.tree.map(jnp.add, total, (grads, seen)), None
 
-    parts = shape.batch // shape.micro if shape.micro else 1
-    split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), (tokens, law, start, seen, drops))
+    rows = hosts.share((tokens, law, start, seen, drops))
+    parts = len(rows[0]) // shape.micro if shape.micro else 1
+    split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), rows)
     zero = jax.tree.map(jnp.zeros_like, params), Curve(jnp.zeros((), law.dtype), jnp.zeros((), law.dtype))
     total, _ = jax.lax.scan(part, zero, split)
-    return jax.tree.map(lambda x: x / parts, total)
+    return hosts.averaged(jax.tree.map(lambda x: x / parts, total))
 
 
 def _excess(network, n, params, clean, elsewhere, said):

@@ -28,7 +28,7 @@ def run(cfg: DictConfig) -> None:
         made(cfg.task)(place, screen)
         return
     cell, tracker = build(cfg), tracking.asked(cfg.track)
-    with folder.held(place, screen.line):
+    with folder.mine(place, screen.line) as place:
         ledger = None if cfg.force else folder.finished(place, cell)
         if ledger is None:
             ledger = measured(cell, place, screen)

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from experiments import hosts
 from experiments.show import show
 
 
@@ -17,10 +18,10 @@ def console(**options: Any) -> Console:
 
 
 class Screen:
-    """Progress on standard error, results on standard output."""
+    """Progress on standard error, results on standard output; of several processes, the first one's."""
 
     def __init__(self):
-        self.result, self.work = console(), console(stderr=True)
+        self.result, self.work = console(quiet=not hosts.first()), console(stderr=True, quiet=not hosts.first())
 
     def line(self, text: str) -> None:
         """One line about the work."""
