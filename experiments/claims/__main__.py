@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="where the files go; default: the FOLDER, if it is one"
     )
-    parser.add_argument("--correction", choices=CORRECTIONS, default="holm", help="for the claims decided together")
+    parser.add_argument("--correction", choices=CORRECTIONS, default="fdr", help="for the claims decided together")
     asked = parser.parse_args(arguments)
     if asked.out is None and len(asked.folders) > 1:
         parser.error(f"--out must say where the files go when there are several folders, but got {len(asked.folders)}")

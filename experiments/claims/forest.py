@@ -96,7 +96,13 @@ def _heading(axes: Axes, verdict: Verdict, line: float) -> None:
     short = text if len(text) <= 104 else text[:101].rsplit(" ", 1)[0] + " ..."
     axes.annotate(short, (0.005, line), ha="left", annotation_clip=False, **across)
     axes.annotate(
-        verdict.verdict, (0.995, line), ha="right", color=colour, fontweight="bold", annotation_clip=False, **across
+        verdict.verdict + "*" * verdict.strict,
+        (0.995, line),
+        ha="right",
+        color=colour,
+        fontweight="bold",
+        annotation_clip=False,
+        **across,
     )
 
 

@@ -13,7 +13,7 @@ from experiments.style import save
 
 
 def study(
-    runs: list[Run], out: Path, console: Console, only: list[str] | None = None, correction: str = "holm"
+    runs: list[Run], out: Path, console: Console, only: list[str] | None = None, correction: str = "fdr"
 ) -> list[str]:
     """Prints the verdicts; writes claims.json, claims.tex and, if any claim has runs, claims.pdf and .png."""
     verdicts = decide(claims(only), runs, correction)

@@ -19,7 +19,10 @@ COLOURS: dict[str, str] = dict(zip(VERDICTS, ("green", "red", "magenta"), strict
 
 
 def content(verdicts: list[Verdict], out: Path, correction: str) -> dict[str, Any]:
-    """{id: verdict, effect, low, high, n, runs, rule, unit, why, ...}; run folders relative to `out`."""
+    """{id: verdict, effect, low, high, n, runs, rule, unit, why, ...}; run folders relative to `out`.
+
+    `strict` says whether the verdict holds by Holm's procedure too, at the same level.
+    """
     return {v.claim.id: _entry(v, out, correction) for v in verdicts}
 
 
@@ -32,6 +35,7 @@ def _entry(verdict: Verdict, out: Path, correction: str) -> dict[str, Any]:
         "verdict": verdict.verdict,
         **known,
         "p": plain(verdict.p),
+        "strict": verdict.strict,
         "correction": f"{correction} over the claims decided together, level {LEVEL:g}",
         "why": verdict.why,
         "statement": claim.statement,
@@ -68,13 +72,19 @@ def text(verdicts: list[Verdict], out: Path, correction: str) -> bytes:
 def screen(verdicts: list[Verdict], correction: str) -> Table:
     """The verdicts with the trial on which each rests."""
     family = sum(1 for v in verdicts if v.trials)
-    title = f"{len(verdicts)} claims, {family} with runs; {correction.upper()} at {LEVEL:g} over them; intervals 95 %"
+    title = f"{len(verdicts)} claims, {family} with runs; {correction.upper()} at {LEVEL:g} over them "
+    title += "(*: by Holm too); intervals 95 %"
     table = Table(title=title, title_justify="left", show_lines=True)
     for heading, justify in (("claim", "left"), ("verdict", "left"), ("effect", "right"), ("why", "left")):
         table.add_column(heading, justify=justify, ratio=3 if heading == "why" else None)  # type: ignore[arg-type]
     for v in verdicts:
         name = Text(f"{v.claim.id}  ", style="bold").append(v.claim.statement, style="")
-        table.add_row(name, Text(v.verdict, style=COLOURS.get(v.verdict, "yellow")), Text(_effect(v)), Text(v.why))
+        table.add_row(
+            name,
+            Text(v.verdict + "*" * v.strict, style=COLOURS.get(v.verdict, "yellow")),
+            Text(_effect(v)),
+            Text(v.why),
+        )
     return table
 
 
@@ -104,7 +114,7 @@ def latex(verdicts: list[Verdict], correction: str) -> str:
             "" if weak is None else f"${_tex(weak.value)}$ {{\\scriptsize $[{_tex(weak.low)}, {_tex(weak.high)}]$}}"
         )
         where = v.why if weak is None else named(weak)
-        cells = (v.claim.id, v.claim.statement, v.verdict, where)
+        cells = (v.claim.id, v.claim.statement, v.verdict + "*" * v.strict, where)
         rows.append([*(c.translate(SPECIAL) for c in cells), number, "" if weak is None else str(weak.count)])
     heads = ["", "claim", "verdict", "rests on", "effect", "$n$"]
     widths = "@{}lp{1.45in}p{0.6in}p{1.45in}p{1.0in}r@{}"
@@ -112,7 +122,8 @@ def latex(verdicts: list[Verdict], correction: str) -> str:
     how = "Holm" if correction == "holm" else "Benjamini--Hochberg"
     caption = (
         "Claims, the verdict of the runs, and the trial on which it rests: its effect with a 95\\,\\% interval over "
-        f"$n$ seeds (Student's $t$). Verdicts hold jointly: {how} at {LEVEL:g} over all claims of the table."
+        f"$n$ seeds (Student's $t$). Verdicts hold jointly: {how} at {LEVEL:g} over all claims of the table "
+        "(*: by Holm too)."
     )
     head = "\\begin{table*}\n\\centering\\scriptsize\\setlength{\\tabcolsep}{3pt}\n"
     return f"{head}\\caption{{{caption}}}\n\\label{{tab:claims}}\n\\smallskip\n{body}\\end{{table*}}\n"

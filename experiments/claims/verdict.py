@@ -2,9 +2,10 @@
 
 A setting (world, architecture, training) confirms a claim if all of its trials do (an intersection-union test, whose
 p-value is the largest; Berger 1982), and refutes it if any does (Bonferroni). Then a claim has three p-values:
-confirmed, all settings confirm; refuted, all refute; depends on the world, some confirm and some refute. Holm's
-procedure (1979) over all of them keeps the probability of any wrong verdict at or below LEVEL; Benjamini and Hochberg's
-(1995), if asked for, the expected share of wrong ones. What is not rejected is undecided.
+confirmed, all settings confirm; refuted, all refute; depends on the world, some confirm and some refute. The procedure
+of Benjamini and Hochberg (1995) over all of them keeps the expected share of wrong verdicts at or below LEVEL, as fits a
+screen of many claims; Holm's (1979), if asked for, the probability of any. A verdict that holds by Holm's too is strict.
+What is not rejected is undecided.
 """
 
 from collections.abc import Iterable
@@ -21,7 +22,7 @@ from experiments.found import Run
 LEVEL = 0.05
 VERDICTS = ("confirmed", "refuted", "depends on the world")
 UNDECIDED = "undecided"
-CORRECTIONS = ("holm", "fdr")
+CORRECTIONS = ("fdr", "holm")
 
 
 class Verdict(NamedTuple):
@@ -34,6 +35,7 @@ class Verdict(NamedTuple):
     weakest: Trial | None  # the trial on which it rests; None where there are none
     why: str
     gaps: list[str]  # what could not be tried
+    strict: bool = False  # whether the verdict holds by Holm's procedure too
 
     @property
     def runs(self) -> list[Path]:
@@ -41,13 +43,18 @@ class Verdict(NamedTuple):
         return sorted({place for trial in self.trials for place in trial.runs})
 
 
-def decide(claims: list[Claim], runs: list[Run], correction: str = "holm") -> list[Verdict]:
+def decide(claims: list[Claim], runs: list[Run], correction: str = "fdr") -> list[Verdict]:
     """The verdict on each claim; claims without a trial are named, and do not count among those decided together."""
     tried = [(claim, *trials(claim, runs)) for claim in claims]
     raw = np.array([_joint(found) for _, found, _ in tried if found]).reshape(-1)
-    corrected = iter(adjusted(raw, correction).reshape(-1, len(VERDICTS)))
+    corrected, strict = (iter(adjusted(raw, x).reshape(-1, len(VERDICTS))) for x in (correction, "holm"))
     family = max(1, len(raw))
-    return [_verdict(claim, found, gaps, next(corrected) if found else None, family) for claim, found, gaps in tried]
+    return [
+        _verdict(claim, found, gaps, next(corrected), next(strict), family)
+        if found
+        else Verdict(claim, UNDECIDED, 1.0, [], None, f"not run: {'; '.join(gaps)}", gaps)
+        for claim, found, gaps in tried
+    ]
 
 
 def adjusted(p: np.ndarray, correction: str) -> np.ndarray:
@@ -84,10 +91,11 @@ def _joint(found: list[Trial]) -> tuple[float, float, float]:
     return max(confirm), max(refute), min(1.0, split) if len(places) > 1 else 1.0
 
 
-def _verdict(claim: Claim, found: list[Trial], gaps: list[str], p: np.ndarray | None, family: int) -> Verdict:
-    if p is None:
-        return Verdict(claim, UNDECIDED, 1.0, [], None, f"not run: {'; '.join(gaps)}", gaps)
+def _verdict(
+    claim: Claim, found: list[Trial], gaps: list[str], p: np.ndarray, strict: np.ndarray, family: int
+) -> Verdict:
     best = int(np.argmin(p))
+    held = bool(strict[best] <= LEVEL)
     if p[best] > LEVEL:
         weak, why = _open(found, LEVEL / family)
         return Verdict(claim, UNDECIDED, float(p[best]), found, weak, _with(why, gaps), gaps)
@@ -99,7 +107,8 @@ def _verdict(claim: Claim, found: list[Trial], gaps: list[str], p: np.ndarray | 
         return Verdict(claim, UNDECIDED, float(p[best]), found, weak, why, gaps)
     if verdict == "depends on the world":
         weak = min(found, key=lambda t: t.confirm)
-        return Verdict(claim, verdict, float(p[best]), found, weak, _with(_split(places, LEVEL / family), gaps), gaps)
+        why = _with(_split(places, LEVEL / family), gaps)
+        return Verdict(claim, verdict, float(p[best]), found, weak, why, gaps, held)
     if verdict == "confirmed":
         weak = max(found, key=lambda t: t.confirm)
     else:
@@ -107,7 +116,7 @@ def _verdict(claim: Claim, found: list[Trial], gaps: list[str], p: np.ndarray | 
     count = f" in {len(places)} settings" if len(places) > 1 else f" ({next(iter(places))})"
     region = weak.rule.confirm if verdict == "confirmed" else weak.rule.refute
     why = f"{verdict}{count}; the weakest, {named(weak)}, lies {region} {weak.rule.unit}"
-    return Verdict(claim, verdict, float(p[best]), found, weak, _with(why, gaps), gaps)
+    return Verdict(claim, verdict, float(p[best]), found, weak, _with(why, gaps), gaps, held)
 
 
 def _with(why: str, gaps: Iterable[str]) -> str:
