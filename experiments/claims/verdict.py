@@ -3,9 +3,9 @@
 A setting (world, architecture, training) confirms a claim if all of its trials do (an intersection-union test, whose
 p-value is the largest; Berger 1982), and refutes it if any does (Bonferroni). Then a claim has three p-values:
 confirmed, all settings confirm; refuted, all refute; depends on the world, some confirm and some refute. The procedure
-of Benjamini and Hochberg (1995) over all of them keeps the expected share of wrong verdicts at or below LEVEL, as fits a
-screen of many claims; Holm's (1979), if asked for, the probability of any. A verdict that holds by Holm's too is strict.
-What is not rejected is undecided.
+of Benjamini and Hochberg (1995) over all of them keeps the expected share of wrong verdicts at or below LEVEL, which
+suits a screen of many claims; Holm's (1979), if asked for, the probability of any. A verdict that holds by Holm's too
+is strict. What is not rejected is undecided.
 """
 
 from collections.abc import Iterable
