@@ -80,4 +80,4 @@ def _tokens(axes: Axes, shown: list[Ranking], pairs: list[Pair]) -> None:
     for colour, label in ((HARD, "hard labels"), (SOFT, "exact laws as labels")):
         axes.plot([], [], "o", color=colour, markersize=2.8, label=label)
     axes.annotate("reversed", (1.02, 1.01), xycoords="axes fraction", va="bottom", fontsize=SMALL, color=GREY)
-    axes.set_xlabel("evaluation tokens that rank a pair of runs rightly, 95 %")
+    axes.set_xlabel("tokens that rank a pair of runs rightly, 95 %")

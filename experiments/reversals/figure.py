@@ -54,8 +54,8 @@ def heading(case: Case, names: dict[int, str]) -> str:
     """Who is compared, in words."""
     first, second = case.first, case.second
     if first.run == second.run:
-        return f"{names[first.run]}, in windows of {first.window} tokens and of {second.window}"
-    return f"{names[first.run]}, and {names[second.run]}; windows of {first.window}"
+        return f"{names[first.run]}; in windows of {first.window} and {second.window}"
+    return f"{names[first.run]}, and {names[second.run]}; in windows of {first.window}"
 
 
 def _curves(axes: Axes, case: Case, sides: dict[int, Side]) -> None:

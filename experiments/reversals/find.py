@@ -134,7 +134,7 @@ def names(sides: dict[int, Side]) -> dict[int, str]:
         ledger = side.run.ledger
         scheme = ledger["perception"]["scheme"]["name"]
         spelt = str(SPELT.get(scheme, scheme)).replace("_", " ")
-        said[n] = f"{spelt}, trained at {ledger['train_length']} tokens"
+        said[n] = f"{spelt}, trained at {ledger['train_length']}"
     every = set.intersection(*(set(side.run.overrides) for side in sides.values()))
     shared = [n for n in sides if list(said.values()).count(said[n]) > 1]
     for n in shared:

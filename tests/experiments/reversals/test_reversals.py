@@ -80,7 +80,7 @@ def test_the_figure_shows_each_kind_once(runs):
 
 def test_runs_are_named_by_scheme_length_and_what_else_tells_them_apart(runs):
     told = names(sides(runs))
-    assert told == {n: f"ALiBi, trained at 32 tokens seed={n}" for n in (0, 1)}
+    assert told == {n: f"ALiBi, trained at 32 seed={n}" for n in (0, 1)}
 
 
 def test_curves_come_from_the_shortest_length_that_reaches(runs):
