@@ -1,7 +1,8 @@
 """The map of perceptions: what each concept loses on each world, certified, without any training.
 
 A task of `experiments.run` (conf/experiment/perceptions.yaml). It leaves in its folder
-  perceptions.csv   map, world, concept, readout, length, floor, low, high, class (low and high are P - D), value, home;
+  perceptions.csv   world, concept, readout, length, floor, low, high, class (low and high are P - D);
+  values.csv        map, world, concept, value, home: the loss of the predictor itself, and where it must be 0;
   lag_mass.csv      map, world, concept, lag, mass: what the best predictors learnt (`informative` of the mixtures);
   profiles.csv      map, world, concept, profile, weight: through which profiles they read;
   perceptions.pdf and .png, lag_mass.pdf and .png;
@@ -9,6 +10,7 @@ A task of `experiments.run` (conf/experiment/perceptions.yaml). It leaves in its
 Losses are nats per token.
 """
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,7 +39,7 @@ from models.perception.mixture import by_lag, informative
 from worlds.base import World, functional
 from worlds.quantity import Quantity, exact
 
-SCHEMA = 1  # of the files in cells/
+SCHEMA = 2  # of the files in cells/
 TRUTH = "the world"  # the name under which lag_mass.csv holds the world's own reads
 
 
@@ -82,6 +84,7 @@ class Setting(NamedTuple):
 
 def survey(place: Path, screen: Screen, maps: dict[str, Map]) -> None:
     """Finds every cell that is not there yet, then writes tables and figures."""
+    _told_apart(maps)
     cells = [(m, w, c) for m, one in maps.items() for w in one.worlds for c in one.concepts]
     known: dict[tuple[str, str], Setting] = {}
     found = []
@@ -90,13 +93,24 @@ def survey(place: Path, screen: Screen, maps: dict[str, Map]) -> None:
             found.append(_cell(place, maps[name], name, world, concept, known))
             report(done, f"{world} x {concept}")
     masses = _masses(maps, found)
-    for file, table in {"perceptions": _rows(found), "lag_mass": masses, "profiles": _profiles(found)}.items():
+    tables = {"perceptions": _rows(found), "values": _values(found), "lag_mass": masses, "profiles": _profiles(found)}
+    for file, table in tables.items():
         write(place / f"{file}.csv", table.to_csv(index=False).encode())
     save(map_of(found), place / "perceptions")
     save(lags(masses), place / "lag_mass")
     for name in maps:
         screen.result.print(shown(name, [cell for cell in found if cell["map"] == name]))
-    screen.line(f"{len(found)} cells; wrote perceptions.csv, lag_mass.csv, profiles.csv and two figures in {place}")
+    screen.line(f"{len(found)} cells; wrote {', '.join(f'{file}.csv' for file in tables)} and two figures in {place}")
+
+
+def _told_apart(maps: dict[str, Map]) -> None:
+    """In perceptions.csv a row says world and length, not which map it is of."""
+    for (one, mine), (other, theirs) in itertools.combinations(maps.items(), 2):
+        if mine.length == theirs.length and (both := sorted(set(mine.worlds) & set(theirs.worlds))):
+            raise Refused(
+                f"perceptions: maps of one length must have worlds of different names, but {one} and {other} both have "
+                f"{', '.join(both)} at {mine.length} tokens"
+            )
 
 
 def _cell(place: Path, one: Map, name: str, world: str, concept: str, known: dict) -> dict[str, Any]:
@@ -137,13 +151,21 @@ def _rows(found: list[dict[str, Any]]) -> pd.DataFrame:
     """perceptions.csv."""
     rows = [
         {
-            **{k: cell[k] for k in ("map", "world", "concept")},
+            **{k: cell[k] for k in ("world", "concept")},
             "readout": cell["info"].get("readout", "its own"),
             "length": cell["length"],
             "floor": cell["floor"]["value"],
-            **{k: cell["excess"][k] for k in ("low", "high", "class", "value")},
-            "home": cell["home"],
+            **{k: cell["excess"][k] for k in ("low", "high", "class")},
         }
+        for cell in found
+    ]
+    return pd.DataFrame(rows)
+
+
+def _values(found: list[dict[str, Any]]) -> pd.DataFrame:
+    """values.csv."""
+    rows = [
+        {k: cell[k] for k in ("map", "world", "concept")} | {"value": cell["excess"]["value"], "home": cell["home"]}
         for cell in found
     ]
     return pd.DataFrame(rows)

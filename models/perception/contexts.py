@@ -133,6 +133,16 @@ def gathered(
     return Contexts(tokens, row, time, weight / weight.sum(), target)
 
 
+def thinned(contexts: Contexts, count: int) -> Contexts:
+    """At most `count` of the contexts, drawn at even steps of their weight (systematic sampling), evenly weighted."""
+    at = np.searchsorted(np.cumsum(contexts.weight), (np.arange(count) + 0.5) * contexts.weight.sum() / count)
+    kept, times = np.unique(np.minimum(at, len(contexts.row) - 1), return_counts=True)
+    phase = None if contexts.phase is None else contexts.phase[kept]
+    return Contexts(
+        contexts.tokens, contexts.row[kept], contexts.time[kept], times / count, contexts.target[kept], phase
+    )
+
+
 def excess(contexts: Contexts, guess: Float[np.ndarray, "context vocab"]) -> float:
     """L(q) - D = sum_c weight_c sum_y p log (p / q), with 0 log 0 = 0; inf where q misses what can happen."""
     return float(contexts.weight @ divergences(contexts.target, guess))

@@ -58,7 +58,8 @@ def candidates(family: Family, profile: Float[np.ndarray, "time place"]) -> list
     length = len(profile)
     slopes, starts = family.grid(length)
     if isinstance(family, Power):
-        return [Column(family, s, 0.0) for s in [_slope(profile) / np.log1p(family.rate)] if np.isfinite(s)]
+        exponent = _slope(profile) / np.log1p(family.rate)
+        return [Column(family, exponent, 0.0)] if slopes[0] - CLOSE <= exponent <= slopes[-1] else []
     if not isinstance(family, Geometric):
         return [Column(family, float(m), float(s)) for m in slopes for s in starts if len(slopes) <= WIDEST]
     slope = _slope(profile)

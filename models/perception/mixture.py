@@ -45,10 +45,15 @@ class Mixture:
         return self._sampled(draw(world, length, key, sequences), own is not None)
 
     def over(self, contexts: Contexts) -> Perceived:
-        """The programme over given contexts."""
+        """The programme over given contexts.
+
+        The certificate is proved over finite dictionaries, and over continua of slopes or of starts. Where both are
+        continua and several times count, it is over the profiles that were searched, some ten thousand, the closer to
+        each other the nearer they come to lowering the loss; `proved` in info is what holds over all of them.
+        """
         found = project(contexts, self.dictionary)
         excess = proved(found.excess, found.certificate)
-        info = learnt(found, contexts.length) | {"certificate": found.certificate}
+        info = learnt(found, contexts.length) | {"certificate": found.certificate, "proved": found.proved}
         return split(predictor(found), excess, zero(), info)
 
     def _sampled(self, draws: Draws, is_mixture: bool) -> Perceived:
@@ -262,7 +267,7 @@ def _mean(fits: Sequence[Projection]) -> Projection:
     maps = np.zeros((len(columns), *fits[0].maps.shape[1:]))
     for fit in fits:
         maps[[columns.index(column) for column in fit.columns]] += fit.maps / len(fits)
-    return Projection(columns, programme.feasible(maps), float("nan"), float("nan"))
+    return Projection(columns, programme.feasible(maps), float("nan"), float("nan"), float("nan"))
 
 
 def predictor(found: Projection) -> Predictor:

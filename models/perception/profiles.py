@@ -45,6 +45,38 @@ class Family(Protocol):
         ...
 
 
+@runtime_checkable
+class Continuum(Family, Protocol):
+    """A family that is searched beyond its grid: k(g) = e^(-slope d_g), for the start e^(weight - slope d_{t+1}).
+
+    So logits are linear in (slope, weight), which is what proofs over the continuum rest on (`continuum`).
+    """
+
+    def distance(self, lags: Float[np.ndarray, "lag"]) -> Float[np.ndarray, "lag"]:
+        """d_g, ascending from 0 at g = 1."""
+        ...
+
+    def steepest(self, times: Float[np.ndarray, "time"], starts: Float[np.ndarray, "start"]) -> float:
+        """The slope beyond which profiles no longer change, or the last that the family has."""
+        ...
+
+    def weight(self, slopes: Float[np.ndarray, "*n"], starts: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+        """The start symbol's weight, from the number that it goes by."""
+        ...
+
+    def start(self, slopes: Float[np.ndarray, "*n"], weights: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+        """Back again."""
+        ...
+
+    def bend(self, starts: Float[np.ndarray, "start"]) -> Float[np.ndarray, "start"]:
+        """A bound on |d^2 weight / d slope^2| where the start's number stays."""
+        ...
+
+    def partition(self, slopes: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"] | None:
+        """The logarithm of all lags' sum, if lags that find no token read the start symbol; None if it has a weight."""
+        ...
+
+
 Dictionary = tuple[Family, ...]
 
 
@@ -109,6 +141,37 @@ class Geometric:
             odds = np.where(m == 0, np.log(tau) - np.log(t), odds)
             odds = np.where(np.isinf(m), np.where(t < tau, np.inf, -np.inf), odds)
             return np.where(t == 0, 1.0, np.where(tau == 0, 0.0, scipy.special.expit(odds)))
+
+    def distance(self, lags):
+        """d_g = g - 1."""
+        return lags - 1.0
+
+    def steepest(self, times, starts):
+        """Where a step of one token, or from a given half-time to the nearest token, is worth 48 nats."""
+        if self.starts is None:
+            return 48.0
+        steps = np.abs(times[:, None] - starts[None, :])
+        return float(48 / min(1.0, steps[steps > 1e-9].min(initial=1.0)))
+
+    def weight(self, slopes, starts):
+        """The weight b = log(e^(m tau) - 1) - log(1 - e^-m)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            full = slopes * starts + np.log(-np.expm1(-slopes * starts)) - np.log(-np.expm1(-slopes))
+            return np.where(starts == 0, -np.inf, np.where(slopes == 0, np.log(starts), full))
+
+    def start(self, slopes, weights):
+        """The half-time tau = log(1 + e^b (1 - e^-m)) / m."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = np.logaddexp(0.0, weights + np.log(-np.expm1(-slopes))) / slopes
+            return np.where(slopes == 0, np.exp(weights), found)
+
+    def bend(self, starts):
+        """The second derivative of log(sinh(m tau / 2) / m) is in [0, tau^2 / 12]; b is a difference of two such."""
+        return np.where(starts == 0, 0.0, np.maximum(starts**2, 1.0) / 12)
+
+    def partition(self, slopes):
+        """The start symbol has a weight."""
+        del slopes
 
     def label(self, slope, start):
         """Slope, and half-time of the start symbol where it is read."""
@@ -177,12 +240,15 @@ class Windows:
         return f"window {slope:.0f}"
 
 
+STEEPEST = 32.0  # exponent of the steepest power law
+
+
 @dataclass(frozen=True)
 class Power:
-    """k(g) = (1 + r (g-1))^-s, s in [0, inf): KERPLE's logarithmic decay (Chi et al. 2022, arXiv:2205.09921).
+    """k(g) = (1 + r (g-1))^-s, s in [0, 32]: KERPLE's logarithmic decay (Chi et al. 2022, arXiv:2205.09921).
 
     The start symbol stands at distance t + 1 with a bias, share_t = c k(t+1) / (c k(t+1) + sum_{g <= t} k(g)), its
-    number here being c; or, with `sink`, it is read by the lags that find no token, which needs s > 1.
+    number here being c; or, with `sink`, it is read by the lags that find no token; then s is in [1.05, 33].
 
     Args:
       rate: r, above 0.
@@ -200,8 +266,8 @@ class Power:
     def grid(self, length):
         """25 exponents up to 32; 20 starts up to 16 lengths."""
         if self.sink:
-            return 1 + np.geomspace(0.05, 32, 24), np.zeros(1)
-        return np.r_[0.0, np.geomspace(0.05, 32, 24)], np.r_[0.0, np.geomspace(0.05, 16 * length, 20)]
+            return 1 + np.geomspace(0.05, STEEPEST, 24), np.zeros(1)
+        return np.r_[0.0, np.geomspace(0.05, STEEPEST, 24)], np.r_[0.0, np.geomspace(0.05, 16 * length, 20)]
 
     def kernel(self, slopes, lags):
         """(1 + r (g-1))^-s."""
@@ -217,6 +283,35 @@ class Power:
         found = np.concatenate([np.zeros((len(slopes), 1)), np.cumsum(kernel, 1)], 1)[:, None, times.astype(int)]
         own = starts[None, :, None] * kernel[:, None, times.astype(int)]
         return np.where(times[None, None, :] == 0, 1.0, own / np.where(own + found > 0, own + found, 1))
+
+    def distance(self, lags):
+        """d_g = log(1 + r (g-1))."""
+        return np.log1p(self.rate * (lags - 1.0))
+
+    def steepest(self, times, starts):
+        """The last exponent."""
+        del times, starts
+        return STEEPEST + self.sink
+
+    def weight(self, slopes, starts):
+        """The weight is log c."""
+        del slopes
+        with np.errstate(divide="ignore"):
+            return np.log(starts)
+
+    def start(self, slopes, weights):
+        """The number is c."""
+        return 0.0 if self.sink else np.exp(weights)
+
+    def bend(self, starts):
+        """None."""
+        return np.zeros_like(starts)
+
+    def partition(self, slopes):
+        """With a sink, log sum_g (1 + r (g-1))^-s = log zeta(s, 1/r) - s log r."""
+        if self.sink:
+            return np.log(scipy.special.zeta(slopes, 1 / self.rate)) - slopes * np.log(self.rate)
+        return None
 
     def label(self, slope, start):
         """Exponent and rate."""

@@ -32,7 +32,7 @@ CONCEPTS = {"unigram": perception.unigram(), "offset": perception.offset(), "abs
 HOMES = {"spike": ["offset"], "turning": ["absolute"]}
 MAPS = {
     "steady": Map(4, WORLDS, CONCEPTS, HOMES, steady=True),
-    "fresh": Map(4, WORLDS | {"urn": dirichlet(2, 0.5)}, CONCEPTS, HOMES),
+    "fresh": Map(3, WORLDS | {"urn": dirichlet(2, 0.5)}, CONCEPTS, HOMES),
 }
 
 
@@ -41,12 +41,12 @@ def test_a_map_leaves_its_tables_and_figures_and_is_not_made_twice(tmp_path, mon
     first = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     assert set(first) == {
         *("perceptions.csv", "perceptions.pdf", "perceptions.png", "lag_mass.csv", "lag_mass.pdf", "lag_mass.png"),
-        "profiles.csv",
+        *("profiles.csv", "values.csv"),
     }
     table = pd.read_csv(tmp_path / "perceptions.csv")
-    columns = ["map", "world", "concept", "readout", "length", "floor", "low", "high", "class", "value", "home"]
-    assert list(table.columns) == columns and len(table) == 15
-    assert (table["low"] <= table["high"]).all() and (table["high"][table["home"]] < 1e-8).all()
+    assert list(table.columns) == ["world", "concept", "readout", "length", "floor", "low", "high", "class"]
+    home = pd.read_csv(tmp_path / "values.csv")["home"]
+    assert len(table) == 15 and (table["low"] <= table["high"]).all() and (table["high"][home] < 1e-8).all()
     lags = pd.read_csv(tmp_path / "lag_mass.csv")
     spike = lags[(lags["world"] == "spike") & (lags["concept"] == "the world") & (lags["map"] == "steady")]
     # of the row of token a, min_a K[a, y] says the same whatever the token: 1 - (0.2 + 0.3) depends on it
@@ -65,6 +65,11 @@ def test_a_map_leaves_its_tables_and_figures_and_is_not_made_twice(tmp_path, mon
 def test_the_steady_floor_is_the_entropy_rate():
     for world in WORLDS.values():
         assert setting(MAPS["steady"], world).floor.value == pytest.approx(world.entropy_rate().value, abs=1e-13)
+
+
+def test_rows_of_two_maps_are_told_apart(tmp_path):
+    with pytest.raises(Refused, match="steady and other both have spike, turning at 4 tokens"):
+        survey(tmp_path, Screen(), {"steady": MAPS["steady"], "other": Map(4, WORLDS, CONCEPTS)})
 
 
 def test_names_that_are_not_there_are_refused():
@@ -111,7 +116,8 @@ SMALLER = [  # the second allows all that the first does
 @pytest.mark.slow  # the whole map: minutes
 def test_the_whole_map_is_nested_and_every_home_is_won(tmp_path):
     survey(tmp_path, Screen(), maps())
-    table = pd.read_csv(tmp_path / "perceptions.csv").set_index(["map", "world", "concept"])
+    table = pd.read_csv(tmp_path / "perceptions.csv").join(pd.read_csv(tmp_path / "values.csv")[["map", "home"]])
+    table = table.set_index(["map", "world", "concept"])
     assert set(table["class"]) <= {"certified", "exact"}
     assert (table["high"] - table["low"]).max() < 1e-7
     assert (table["high"][table["home"]] < 1e-8).all() and table["home"].sum() >= 23
