@@ -1,7 +1,9 @@
 """A position scheme from outside the repository, as the README says: ten lines, a YAML file, one command."""
 
 import json
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -9,24 +11,16 @@ from hydra.core.global_hydra import GlobalHydra
 from experiments import entry, run
 from tests.experiments.test_run import QUIET, TINY
 
-PROGRAM = """
-import dataclasses
+README = (Path(__file__).parents[2] / "README.md").read_text()
 
-from models.position import Anywhere, Position
 
-@dataclasses.dataclass(frozen=True)
-class Beat(Anywhere):  # tokens that stand a multiple of `period` back cost nothing, all others `price`
-    period: int
-    price: float
-    shared = True  # one for all layers
-    def __call__(self, size, rngs):
-        return Position(bias=lambda look: look.heads([-self.price] * size.heads) * (look.gap % self.period > 0))
-"""
-CONFIG = """
-_target_: beat.Beat
-period: 2
-price: 1.5
-"""
+def told(fence):
+    """The README's lines for a file, fenced under its name."""
+    (text,) = re.findall(rf"```{re.escape(fence)}\n(.*?)```", README, re.DOTALL)
+    return text
+
+
+PROGRAM, CONFIG = told("python beat.py"), told("yaml beat.yaml")
 ENDING = PROGRAM + "    def limit(self, trained): return trained  # nothing is said of longer sequences\n"
 
 
