@@ -117,7 +117,7 @@ def watched(
     executor = submitit.AutoExecutor(out / ".submitit", "slurm", slurm_max_num_timeout=launcher.max_num_timeout)
     executor.update_parameters(**{**launcher.job, "name": name})
     found: dict[int, list[str | None]] = {}
-    tries = dict.fromkeys(range(len(work)), launcher.tries)
+    tries: dict[int, int] = {n: launcher.tries for n in range(len(work))}
 
     def submitted(numbers: list[int]) -> dict[int, Any]:
         jobs = executor.submit_array([work[n] for n in numbers])

@@ -148,7 +148,7 @@ def together(group: Sequence[Job], screen: Screen, title: str = "population") ->
     own = [cell.shape.sequences for cell in cells for _ in range(seeds)]
     shape, reals = _sized(cells[0].shape, max(own)), numbers([cell.reals for cell in cells for _ in range(seeds)])
     if len(set(own)) > 1:
-        reals = reals.replace(sequences=jnp.asarray(own, jnp.int32))
+        reals = replace(reals, sequences=jnp.asarray(own, jnp.int32))
     weights, data = (jnp.concatenate(keys) for keys in zip(*(layers.keys(cell) for cell in cells), strict=True))
     name = f"{title}: {len(weights)} members ({len(group)} cells of {seeds} seeds) as one program, steps"
     with screen.task(name, steps) as report:
@@ -181,7 +181,7 @@ class Shared:
         if not all(path.exists() for path in self.paths):
             return None
         room = like[0].dataset.shape[1]
-        parts = [fit.load(path, _cut(like, *own)) for path, *own in zip(self.paths, *self._own, strict=True)]
+        parts = [fit.load(path, _cut(like, rows, sequences)) for path, rows, sequences in self._jobs]
         members = jax.tree.map(_joined, *(_filled(members, room) for members, _ in parts))
         curves = [curve for _, curve in parts]
         whole = {k: np.concatenate([getattr(c, k) for c in curves]) for k in ("loss", "excess", "by_position")}
@@ -189,13 +189,13 @@ class Shared:
 
     def write(self, tree: Any) -> None:
         """Each job's rows into its own file."""
-        for path, *own in zip(self.paths, *self._own, strict=True):
+        for path, rows, sequences in self._jobs:
             path.parent.mkdir(parents=True, exist_ok=True)
-            fit.save(path, _cut(tree, *own))
+            fit.save(path, _cut(tree, rows, sequences))
 
     @property
-    def _own(self) -> tuple[list[slice], list[int]]:
-        return self.rows, self.sequences
+    def _jobs(self) -> list[tuple[Path, slice, int]]:
+        return list(zip(self.paths, self.rows, self.sequences, strict=True))
 
 
 def _joined(*parts: Any) -> Any:
