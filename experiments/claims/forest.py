@@ -27,12 +27,15 @@ MARKS: dict[str, tuple[str, str]] = dict(
 LINE = 0.165  # inches
 ABOVE, BELOW = 0.3, 0.42  # inches, for the legend and the axis
 LEFT, WIDE = 0.41, 0.31  # of the width: where the axis begins, and how much of it it has
+PAGE = 30  # rows
 LABEL = 44  # characters of a line left of the axis
 
 
 def forest(verdicts: list[Verdict]) -> Figure:
-    """A row for each trial, grouped by claim, in text width."""
+    """A row for each trial, grouped by claim, in text width; of more trials than fit a page, the decisive ones."""
     shown = [v for v in verdicts if v.trials]
+    if sum(len(v.trials) for v in shown) > PAGE:
+        shown = [v._replace(trials=[v.weakest]) for v in shown if v.weakest is not None]
     labels = [[_name(t) for t in v.trials] for v in shown]
     lines = sum(1 + sum(map(_height, names)) for names in labels)
     with matplotlib.rc_context(STYLE):
@@ -117,7 +120,7 @@ def _height(name: str) -> float:
 
 
 def _unit(unit: str) -> str:
-    return {"nats/token": "nats", "nats per token": "nats"}.get(unit, unit)
+    return "(share)" if unit.startswith("of the") else {"nats/token": "nats", "nats per token": "nats"}.get(unit, unit)
 
 
 def _frame(axes: Axes, lines: float, ticks: list[float], names: list[str]) -> None:

@@ -14,7 +14,10 @@ from experiments.claims.rules import FORMS, LOGARITHMIC, Effect, rank
 from experiments.found import Run
 
 MOST = 1000  # members that a plan may ask for
-UNSAID = ("vocab", "seed", "concentration", "floor", "noise", "alpha", "keys", "values")  # unless worlds differ in them
+UNSAID = (  # unless settings differ in nothing else
+    *("vocab", "seed", "concentration", "floor", "noise", "alpha", "keys", "values"),
+    *("learned", "fraction", "longest", "steps"),
+)
 
 
 class Trial(NamedTuple):
@@ -159,7 +162,9 @@ def labels(found: list[Setting]) -> list[str]:
     flat = [setting.said | _own(setting) for setting in found]
     keys = sorted({k for f in flat for k in f if "_target_" not in k})
     told = [k for k in keys if not k.startswith("world.") and len({str(f.get(k)) for f in flat}) > 1]
-    names = [clean(" ".join([world(f), *(f"{_short(k)} {f[k]}" for k in told if k in f)]).strip()) for f in flat]
+    told = [k for k in told if _short(k) not in UNSAID]
+    words = [dict.fromkeys([world(f), *(f"{_short(k)} {f[k]}" for k in told if k in f)]) for f in flat]
+    names = [clean(" ".join(one).strip()) for one in words]
     for name in {n for n in names if names.count(n) > 1}:  # worlds that differ in what is not usually said
         same = [n for n, x in enumerate(names) if x == name]
         more = [k for k in keys if len({str(flat[n].get(k)) for n in same}) > 1]
