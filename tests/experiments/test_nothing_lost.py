@@ -110,7 +110,7 @@ def test_a_study_is_terminated_moved_dated_to_the_future_and_corrupted_and_ends_
     assert same(out, whole) and remains(out) == []
 
     dated(out, 0)  # and forward
-    before = {path: path.read_bytes() for path in out.glob("*/*") if path.is_file() and path.suffix != ".log"}
+    before = {path: path.read_bytes() for path in out.glob("*/[!.]*.*") if path.suffix != ".log"}
     broken = sorted(out.glob("*/ledger.json"))[0]
     broken.write_bytes(broken.read_bytes()[:1000])
     refused = run(out, *TWO)
