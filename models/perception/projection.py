@@ -7,6 +7,7 @@ finite family; a continuum by branch and bound, see `continuum`), and the profil
 from typing import NamedTuple
 
 import numpy as np
+import scipy.ndimage
 from jaxtyping import Float
 
 from models.perception import programme
@@ -170,7 +171,7 @@ def search(
         slopes, starts = family.grid(length)
         if any(family.searched):
             high, near = highest(family, field, length, slack, work)
-            bound, found = max(bound, high), found + near
+            bound, found = max(bound, high), found + near + refined(family, field, length, most // 2)
             slopes = slopes[np.isinf(slopes)]  # where a start is a threshold
             starts = np.r_[0.0, 0.5 + np.arange(length)] if family.searched[1] else starts
         values = score(family, slopes, starts, field)
@@ -182,3 +183,38 @@ def search(
     found = sorted(found, key=lambda pair: -pair[0])
     near = 1.1 * max(found[0][0], 0.0) + 2 * slack
     return min(bound, near), bound, [column for value, column in found[:most] if value > slack]
+
+
+def refined(family: Family, field: Field, length: int, most: int) -> list[tuple[float, Column]]:
+    """The highest peaks of a grid, each in a 5 x 5 window that is halved again and again: no bound, but good guesses.
+
+    They are what branch and bound misses where it runs out of work before it has come down to the peak.
+    """
+    slopes, starts = family.grid(length)
+    values = score(family, slopes, starts, field)
+    peaks = values == scipy.ndimage.maximum_filter(values, [3 if free else 1 for free in family.searched])
+    order = sorted((tuple(ij) for ij in np.argwhere(peaks)), key=lambda ij: -values[ij])[:most]
+    return [_climbed(family, slopes, starts, ij, field) for ij in order]
+
+
+def _climbed(family: Family, slopes, starts, ij, field: Field, rounds: int = 18) -> tuple[float, Column]:
+    numbers = [np.asarray(slopes), np.asarray(starts)]
+    at = [float(axis[i]) for axis, i in zip(numbers, ij, strict=True)]
+    finite = [axis[np.isfinite(axis)] for axis in numbers]
+    free = [f and np.isfinite(a) and len(axis) > 1 for f, a, axis in zip(family.searched, at, finite, strict=True)]
+    width = [
+        max(axis[min(i + 1, len(axis) - 1)] - a, a - axis[max(i - 1, 0)]) if f else 0.0
+        for f, a, axis, i in zip(free, at, finite, ij, strict=True)
+    ]
+    value = float(score(family, np.array(at[:1]), np.array(at[1:]), field)[0, 0])
+    for _ in range(rounds if any(free) else 0):
+        axes = [
+            np.unique(np.clip(a + r * np.linspace(-1, 1, 5), axis.min(), axis.max())) if f else np.array([a])
+            for f, a, r, axis in zip(free, at, width, finite, strict=True)
+        ]
+        values = score(family, axes[0], axes[1], field)
+        best = np.unravel_index(values.argmax(), values.shape)
+        if values[best] >= value:
+            value, at = float(values[best]), [float(axis[i]) for axis, i in zip(axes, best, strict=True)]
+        width = [r / 2 for r in width]
+    return value, Column(family, *at)

@@ -72,7 +72,8 @@ DEAR = {("power_decay", "geometric")}  # 18 rounds of column generation: half a 
 
 def cases(*rows):
     """The slow ones marked."""
-    return [pytest.param(*row, marks=pytest.mark.slow) if (row[0], row[-1]) in DEAR else row for row in rows]
+    dear = [any((concept, row[-1]) in DEAR for concept in row[:-1]) for row in rows]
+    return [pytest.param(*row, marks=pytest.mark.slow) if x else row for row, x in zip(rows, dear, strict=True)]
 
 
 every_pair = pytest.mark.parametrize(("concept", "world"), cases(*itertools.product(CONCEPTS, HOMES)))
