@@ -16,7 +16,7 @@ import numpy as np
 import scipy.ndimage
 from jaxtyping import Float, Int
 
-from models.perception.profiles import Column, Family
+from models.perception.profiles import Column, Continuum
 
 EDGE = 25.0  # logits beyond that are left out: e^-25 of a read
 NEVER = -1e4  # the weight of a start symbol that is not read: e^-10,000 is exactly 0
@@ -49,7 +49,7 @@ class Seen(NamedTuple):
 
 
 def highest(
-    family: Family, field: Field, length: int, slack: float, work: int, most: int = 4
+    family: Continuum, field: Field, length: int, slack: float, work: int, most: int = 4
 ) -> tuple[float, list[tuple[float, Column]]]:
     """A bound on the score less one of every profile of the family, and the best profiles found, the best first.
 
@@ -84,7 +84,7 @@ def highest(
         boxes = halves(boxes, seen.across, is_open)
     peaks = best.reshape(shape) == scipy.ndimage.maximum_filter(best.reshape(shape), 3)
     order = [n for n in np.argsort(-best) if peaks.ravel()[n]][:most]
-    columns = [column(family, *where[n], None if given is None else given[n]) for n in order]
+    columns = [column(family, where[n][0], where[n][1], None if given is None else float(given[n])) for n in order]
     return bound + SPILL * spilt(field), list(zip(best[order].tolist(), columns, strict=True))
 
 
@@ -94,7 +94,7 @@ def spilt(field: Field) -> float:
     return float(2 * (tokens + np.abs(field.start).max(1)).sum())
 
 
-def first(family: Family, times: Float[np.ndarray, "time"], length: int) -> tuple[Boxes, tuple[int, int]]:
+def first(family: Continuum, times: Float[np.ndarray, "time"], length: int) -> tuple[Boxes, tuple[int, int]]:
     """The boxes to begin with, which cover the family, and how many there are along either axis."""
     slopes, starts = family.grid(length)
     slopes = slopes[np.isfinite(slopes)]
@@ -117,7 +117,7 @@ def first(family: Family, times: Float[np.ndarray, "time"], length: int) -> tupl
     return Boxes(low, high, np.arange(len(low))), (len(sides), count)
 
 
-def cornered(family: Family, boxes: Boxes) -> tuple[Float[np.ndarray, "box four two"], Float[np.ndarray, "box"]]:
+def cornered(family: Continuum, boxes: Boxes) -> tuple[Float[np.ndarray, "box four two"], Float[np.ndarray, "box"]]:
     """Corners (0 opposite 3, 1 opposite 2), and how far the start symbol's logit strays from the line between them.
 
     A given start is a curve in theta: its ends are the corners, twice each.
@@ -132,7 +132,7 @@ def cornered(family: Family, boxes: Boxes) -> tuple[Float[np.ndarray, "box four 
     return np.stack([slope, weight], -1), bend
 
 
-def column(family: Family, slope: float, weight: float, given: float | None) -> Column:
+def column(family: Continuum, slope: float, weight: float, given: float | None) -> Column:
     """The profile at a corner; the least weight of all is a start symbol that is never read."""
     if given is None:
         given = 0.0 if weight <= -EDGE else float(family.start(np.array(slope), np.array(weight)))
@@ -149,7 +149,9 @@ def halves(boxes: Boxes, across: Float[np.ndarray, "box two"], is_open: np.ndarr
     return Boxes(np.concatenate([low, right]), np.concatenate([left, high]), np.concatenate([home, home]))
 
 
-def examined(family: Family, corners: Float[np.ndarray, "box four two"], bend: Float[np.ndarray, "box"], field: Field):
+def examined(
+    family: Continuum, corners: Float[np.ndarray, "box four two"], bend: Float[np.ndarray, "box"], field: Field
+):
     """Scores at the corners, and the bound's terms, so many boxes at a time."""
     size = max(1, CHUNK // (4 * len(field.times) * field.tokens[0, 0].size))
     parts = [_examined(family, corners[n : n + size], bend[n : n + size], field) for n in range(0, len(corners), size)]
@@ -180,7 +182,7 @@ def _examined(family, corners, bend, field: Field) -> Seen:
     return Seen(said.max(-1).sum(-1), above, side**2 * np.stack([x.sum(1) for x in across], 1))
 
 
-def tokens_alone(family: Family, slopes: Float[np.ndarray, "slope"], field: Field):
+def tokens_alone(family: Continuum, slopes: Float[np.ndarray, "slope"], field: Field):
     """Without the start symbol: what is read of the field, log sum_g k(g), and mean and variance of d_g."""
     lags = np.arange(1.0, 1 + field.tokens.shape[1])
     steps = family.distance(lags)

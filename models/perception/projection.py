@@ -4,7 +4,7 @@ The programme is solved on a few profiles; the certificate's score is then bound
 finite family; a continuum by branch and bound, see `continuum`), and the profiles that score above one join.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.ndimage
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from models.perception import programme
 from models.perception.contexts import Contexts, excess, thinned
 from models.perception.continuum import Field, highest
-from models.perception.profiles import UNIGRAM, Column, Dictionary, Family, table
+from models.perception.profiles import UNIGRAM, Column, Continuum, Dictionary, Family, table
 
 FEW = 4096  # contexts of a first, thinned programme
 WORK = 1_000_000, 6_000_000  # numbers that a search may add up, and one that is to confirm it
@@ -57,13 +57,14 @@ def project(
         columns = project(thinned(contexts, FEW), dictionary[1:], 1e3 * tolerance).columns
     columns = columns or seeds(dictionary, contexts.length)
     best, slack = None, tolerance if _complete(dictionary, columns, contexts.length) else 1e-3
-    seen: set[tuple] = set()
+    seen: set[Any] = set()
     least = 1e-3  # profiles of less weight, as a share of the largest, are dropped; those that are needed come again
     for number in range(rounds):
         features = read(columns, contexts)
         maps = programme.solve(features, contexts.target, contexts.weight, max(tolerance / 4, 0.02 * slack)).maps
         guess = programme.mixed(features, maps)
         field, goal = pull(contexts, guess), max(tolerance, relative * excess(contexts, guess))
+        gain, bound, fresh = 0.0, 0.0, []
         for work in WORK:
             gain, bound, fresh = search(dictionary, field, contexts.length, tolerance / 4, work)
             if programme.certificate(1 + gain) > goal:
@@ -73,15 +74,15 @@ def project(
         if best is None or found.certificate < best.certificate:
             best = found
         slack = min(slack, found.certificate)
-        fresh = distinct(columns, fresh, contexts)
-        if found.certificate <= goal or (not fresh and slack <= tolerance):
+        new = distinct(columns, fresh, contexts)
+        if found.certificate <= goal or (not new and slack <= tolerance):
             break
         tried, least = frozenset(columns), 1e-9 if number >= 10 or frozenset(columns) in seen else least
         if (tried, slack, least) in seen:
             break  # the same programme again, as accurate as floats allow
         seen |= {tried, (tried, slack, least)}
         kept = np.flatnonzero(found.weight > least * found.weight.max())
-        columns = (*(columns[h] for h in kept), *fresh)
+        columns = (*(columns[h] for h in kept), *new)
     assert best is not None
     return best
 
@@ -169,7 +170,7 @@ def search(
     bound, found = -np.inf, []
     for family in dictionary:
         slopes, starts = family.grid(length)
-        if any(family.searched):
+        if isinstance(family, Continuum) and any(family.searched):
             high, near = highest(family, field, length, slack, work)
             bound, found = max(bound, high), found + near + refined(family, field, length, most // 2)
             slopes = slopes[np.isinf(slopes)]  # where a start is a threshold

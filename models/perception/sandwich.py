@@ -108,5 +108,7 @@ def bracket(
         fits.append(fit(contexts, fits[-1] if fits else None))
     high = above(draws, guess(fits, draws.fresh))
     ends = sorted([max(0.0, below(fits)), high.high])  # two estimates: they may cross, rarely, within their noise
-    value = float(np.clip(high.value, *ends))  # the fresh mean may lie below what the replicates show to be the least
+    value = min(
+        max(high.value, ends[0]), ends[1]
+    )  # the fresh mean may lie below what the replicates show to be the least
     return fits, Quantity(value, ends[0], ends[1], "estimated", draws.count)
