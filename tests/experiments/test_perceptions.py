@@ -98,6 +98,7 @@ def maps():
 TYPED = yaml.safe_load((Path(__file__).parents[2] / "conf/experiment/perceptions.yaml").read_text())["task"]["maps"]
 
 
+@pytest.mark.slow  # programmes of seven tokens
 @pytest.mark.parametrize(("world", "concept"), [(w, c) for w, found in TYPED["fresh"]["homes"].items() for c in found])
 def test_each_concept_of_the_map_is_at_home_where_it_says(world, concept):
     """At five tokens; membership is proved at any length, and the rest is certified below 1e-8."""

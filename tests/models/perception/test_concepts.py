@@ -67,7 +67,12 @@ def measured(concept: str, world: str):
     return float(over.weight @ lost @ over.position), said
 
 
-DEAR = {("power_decay", "geometric")}  # 18 rounds of column generation: half a minute
+DEAR = {  # two continua at once, in worlds that are no members: many rounds of column generation
+    (concept, world)
+    for concept in ("decay", "power_decay")
+    for world, (_, members) in HOMES.items()
+    if concept not in members and (concept, world) != ("decay", "power")
+}
 
 
 def cases(*rows):
@@ -79,8 +84,7 @@ def cases(*rows):
 every_pair = pytest.mark.parametrize(("concept", "world"), cases(*itertools.product(CONCEPTS, HOMES)))
 
 
-@pytest.mark.parametrize("world", ["power", "markov"])
-@pytest.mark.parametrize("concept", CONCEPTS)
+@pytest.mark.parametrize(("concept", "world"), cases(*itertools.product(CONCEPTS, ["power", "markov"])))
 def test_the_predictor_loses_what_the_solver_says(concept, world):
     lost, said = measured(concept, world)
     assert perceived(concept, world).excess.value == pytest.approx(lost, abs=1e-12)
