@@ -66,7 +66,7 @@ def test_the_waterfall_fits_a_column_and_says_every_gap_with_its_class(ledgers):
 def test_a_value_beyond_its_interval_is_drawn(ledgers):
     """An estimate may lie below the least that a theorem allows, which has cut its interval."""
     made, _ = ledgers
-    ledger = made("order_free", "nope", Quantity(0.040, 0.041, 0.043, "estimated", 64))
+    ledger = made("order_free", "nope", Quantity(0.040, 0.041, 0.043, "estimated", 64), best=0.05, contained="")
     assert words(waterfall(ledger))
 
 

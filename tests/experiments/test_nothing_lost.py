@@ -55,7 +55,7 @@ with folder.held(pathlib.Path(sys.argv[1]), print):
 """
 
 
-@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("killed", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_two_processes_are_never_in_one_run_folder_and_a_killed_one_leaves_no_lock(request, tmp_path, killed):
     command = [sys.executable, "-c", HOLD, str(tmp_path / "run")]
     pipe, said = subprocess.PIPE, []

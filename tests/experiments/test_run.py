@@ -51,7 +51,7 @@ def numbers(ledger):
     return {k: ledger[k] for k in ("layers", "gaps", "members", "lengths", "protocols", "zeros")}
 
 
-@pytest.mark.parametrize("start", ["renormalise", "sink"])
+@pytest.mark.parametrize("start", [pytest.param("renormalise", marks=pytest.mark.slow), "sink"])
 def test_a_world_that_one_head_holds_is_found_held(type_in, tmp_path, start):
     """P - D is certified 0, the instantiation's interval contains 0, and the ledger says so in words."""
     printed = type_in(*TINY, OWN, f"world.early={start}", f"hydra.run.dir={tmp_path / 'a'}")

@@ -104,6 +104,7 @@ def test_a_log_linear_world_is_one_layer_of_the_transformer(world, scheme, heads
     assert abs(lost(single, world)) < 1e-5  # with RMS norm: beside a constant 1,000 times larger
 
 
+@pytest.mark.slow  # compilation alone
 def test_k_markov_by_lookup_is_exact():
     spec = Transformer(2, LENGTH, NoPE(), 1, 1, 8, "none", "none", "mlp", taps=1, precision="float64")
     assert abs(lost(spec, golden_mean(0.5))) < 1e-12
@@ -127,6 +128,7 @@ def test_a_hidden_state_by_lookup_loses_the_information_that_the_window_loses(ta
     assert np.isclose(by_position[8], gap, atol=6e-7)
 
 
+@pytest.mark.slow
 def test_architectures_without_room_have_no_construction():
     world = decay(3, geometric(0.6), rows, readout="loglinear")
     fits = dict(vocab=3, length=LENGTH, scheme=ALiBi(-np.log(0.6)), layers=1, heads=1, width=16)
