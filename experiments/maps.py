@@ -67,7 +67,7 @@ def _heat(axes: Axes, cells: list[dict[str, Any]], name: str) -> None:
     kinds = [next(c["info"].get("readout", "its own") for c in cells if c["concept"] == k) for k in concepts]
     for x in np.flatnonzero([a != b for a, b in zip(kinds[1:], kinds, strict=False)]):
         axes.axvline(x + 0.5, color="white", linewidth=2.5)
-    axes.set_xticks(range(len(concepts)), [k.replace("_", "\n") for k in concepts], fontsize=SMALL)
+    axes.set_xticks(range(len(concepts)), [k.replace("_", "\n") for k in concepts], fontsize=4.8)
     axes.set_yticks(range(len(worlds)), worlds, fontsize=6)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
@@ -108,7 +108,7 @@ def _learnt(axes: Axes, name: str, world: str, rows: pd.DataFrame, drawn: list[s
         look: Any = {"color": COLOURS[n % 7], "linestyle": DASHES[n % 5], "marker": MARKERS[n % 7]}
         label = str(concept).replace("_", " ")
         axes.plot(learnt["lag"], learnt["mass"], linewidth=0.8, markersize=2.2, label=label, **look)
-    axes.set_title(f"{world} ({name})", loc="left", fontsize=6, pad=2)
+    axes.set_title(f"{world} ({name})", loc="left", fontsize=5, pad=2)
     last, top = np.max(rows["lag"]), np.max(rows["mass"][np.isin(rows["concept"], [OWN, *drawn])])
     axes.set_xlim(0.4, float(last) + 0.6)
     axes.set_xticks(range(1, int(last) + 1))
