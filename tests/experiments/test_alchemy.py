@@ -139,6 +139,7 @@ def test_a_curriculum_trains_on_the_beginning_of_sequences_and_grows():
         assert np.allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_dropout_drops_features_of_what_enters_the_stream_and_is_not_in_the_measured_excess():
     spec = Transformer(2, 6, Sinusoidal(), layers=1, heads=1, width=8)
     network, key = pure(spec), jax.random.key(0)
