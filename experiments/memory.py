@@ -2,7 +2,8 @@
 
 A member holds its state (weights, optimiser, averages, its own data), of which some copies exist at the end of a chunk,
 and, while it is trained, what its step makes: a value lives from the equation that makes it to the last that reads it.
-XLA fuses some of these and never makes them, so that the estimate is from above. How many members are trained at once
+What is cheap to compute from one other value is taken to be computed again where it is read, as XLA's fusion does;
+XLA also orders work better, so that the estimate is mostly from above. How many members are trained at once
 follows `backend.spread`: one on each CPU device, all of them on a GPU. Units are bytes.
 """
 
@@ -22,6 +23,11 @@ from worlds.base import cast
 
 COPIES = {"cpu": 4}  # of a state at a chunk's end: before it, after it; on CPUs also what is kept and its file
 SHARE = 0.5  # of the memory of a machine: its other processes, the compiler and the measurements need the rest
+FREE = 0.8  # of what a device has free: estimates were up to a tenth too low, and products need workspaces
+CHEAP = frozenset(
+    "add sub mul neg max min integer_pow square convert_element_type broadcast_in_dim reshape squeeze select_n iota "
+    "eq ne lt le gt ge and or not copy stop_gradient".split()
+)  # an arithmetical step or none for each number
 
 
 def members(cell: Cell, gigabytes: float | None = None) -> int:
@@ -50,7 +56,7 @@ def available() -> float:
     """Memory for a population: what this process' devices have, or a share of the machine's or of its SLURM job's."""
     known = [device.memory_stats() for device in jax.local_devices()]
     if all(known):
-        return float(sum(stats["bytes_limit"] - stats["bytes_in_use"] for stats in known if stats))
+        return FREE * float(sum(stats["bytes_limit"] - stats["bytes_in_use"] for stats in known if stats))
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     asked = int(os.environ.get("SLURM_MEM_PER_NODE") or 0) * 2**20
     return SHARE * (min(machine, asked) if asked else machine)
@@ -58,17 +64,32 @@ def available() -> float:
 
 def peak(jaxpr: Jaxpr) -> int:
     """The most that is alive at once, beside the arguments, where the equations run in their order."""
-    last = {x: n for n, equation in enumerate(jaxpr.eqns) for x in equation.invars if isinstance(x, Var)}
-    last |= {x: len(jaxpr.eqns) for x in jaxpr.outvars if isinstance(x, Var)}
-    given = {*jaxpr.invars, *jaxpr.constvars}
+    source = _sources(jaxpr)
+    reads = [
+        {source[x] for x in read if isinstance(x, Var) and x in source}
+        for read in [*(equation.invars for equation in jaxpr.eqns), jaxpr.outvars]
+    ]
+    last = {x: n for n, read in enumerate(reads) for x in read}
     alive = most = 0
     for n, equation in enumerate(jaxpr.eqns):
-        made = sum(size(x.aval) for x in equation.outvars)
-        most = max(most, alive + made + max(map(peak, _inner(equation.params)), default=0))
-        read = {x for x in equation.invars if isinstance(x, Var)} - given
-        dead = [x for x in read if last[x] == n] + [x for x in equation.outvars if x not in last]
-        alive += made - sum(size(x.aval) for x in dead)
+        made = [x for x in equation.outvars if source.get(x) is x]
+        alive += sum(size(x.aval) for x in made)
+        most = max(most, alive + max(map(peak, _inner(equation.params)), default=0))
+        dead = [x for x in reads[n] if last[x] == n] + [x for x in made if x not in last]
+        alive -= sum(size(x.aval) for x in dead)
     return most
+
+
+def _sources(jaxpr: Jaxpr) -> dict[Var, Var]:
+    """What each value is kept as: itself, or the one that it is computed from again; none of what arguments give."""
+    source: dict[Var, Var] = {}
+    for equation in jaxpr.eqns:
+        read = {source[x] for x in equation.invars if isinstance(x, Var) and x in source}
+        if equation.primitive.name not in CHEAP or len(read) > 1:
+            source |= {x: x for x in equation.outvars}
+        elif read:
+            source |= dict.fromkeys(equation.outvars, read.pop())
+    return source
 
 
 def _inner(params: dict[str, Any]) -> Iterator[Jaxpr]:

@@ -65,15 +65,21 @@ def shifted(weight: Float[Array, "lag"], values: Float[Array, "time vocab"]) -> 
 
 
 def banded(weight: Float[Array, "lag"], values: Float[Array, "time vocab"]) -> Float[Array, "time vocab"]:
-    """Every block of positions sees a window of as many lags as have weight, by a matrix product."""
+    """One triangular product; of a long sequence, block by block, each with a window of as many lags as have weight."""
     time, vocab = values.shape
-    lags, size = len(weight), time if time <= WHOLE else BLOCK
-    blocks = -(-time // size)
-    padded = jnp.pad(values, ((lags, blocks * size - time), (0, 0)))
-    lag = lags + np.arange(size)[:, None] - np.arange(lags + size)[None, :]
-    band = jnp.where((lag >= 1) & (lag <= lags), weight[np.clip(lag, 1, lags) - 1], 0)
-    one = lambda n: band @ jax.lax.dynamic_slice_in_dim(padded, n * size, lags + size)  # noqa: E731
-    return jax.lax.map(one, jnp.arange(blocks)).reshape(blocks * size, vocab)[:time]
+    if time <= WHOLE:
+        return band(weight, time, 0) @ values
+    lags, blocks = len(weight), -(-time // BLOCK)
+    padded = jnp.pad(values, ((lags, blocks * BLOCK - time), (0, 0)))
+    window = band(weight, BLOCK, lags)
+    one = lambda n: window @ jax.lax.dynamic_slice_in_dim(padded, n * BLOCK, lags + BLOCK)  # noqa: E731
+    return jax.lax.map(one, jnp.arange(blocks)).reshape(blocks * BLOCK, vocab)[:time]
+
+
+def band(weight: Float[Array, "lag"], size: int, before: int) -> Float[Array, "{size} {before+size}"]:
+    """What each of `size` positions gives to each of those from `before` places ahead of the first one on."""
+    lag = before + np.arange(size)[:, None] - np.arange(before + size)[None, :]
+    return jnp.where((lag >= 1) & (lag <= len(weight)), weight[np.clip(lag, 1, len(weight)) - 1], 0)
 
 
 def log(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -18,13 +18,12 @@ from worlds.base import cast
 
 def test_values_live_from_their_making_to_their_last_reading():
     def step(x):  # floats: x is given
-        a = x + 1  # 100
-        b = jnp.outer(a, a)  # 10,000: with a, 10,100
+        a = jnp.sin(x + 1)  # 100
+        b = jnp.cos(jnp.outer(a, a))  # 10,000 of the cosine alone: products are cheap to have again; with a, 10,100
         c = b.sum()  # 1 more, then b is dead
         return c + a.sum()
 
     made = jax.make_jaxpr(step)(jnp.zeros(100, jnp.float32))
-    assert made.jaxpr.eqns  # what outer adds by way of reshaping is small
     assert 4 * 10_100 <= memory.peak(made.jaxpr) <= 4 * 10_400
     looped = jax.make_jaxpr(lambda x: jax.lax.fori_loop(0, 9, lambda i, total: total + step(x), 0.0))(jnp.zeros(100))
     assert 8 * 10_100 <= memory.peak(looped.jaxpr) <= 8 * 10_400  # float64: once, however often it is run
@@ -56,8 +55,8 @@ def test_as_many_members_as_fit_and_never_none(monkeypatch):
         ["reach.length=16", "reach.batch=16", "instantiation=gru"],
     ],
 )
-def test_the_estimate_is_from_above_and_within_a_factor_of_two(words):
-    """XLA fuses what it can, and may order work better: from 0.9 to 2 times what it allots; and arguments exactly."""
+def test_the_estimate_is_near_what_the_compiler_allots(words):
+    """XLA may fuse more, order work better, and need workspaces: 0.9 to 2 times what it allots; arguments exactly."""
     asked = cell(*words)
     held, worked = memory.needs(asked)
     key, n, world = jax.random.key(0), numbers(asked.reals), cast(asked.world, jnp.float32)
