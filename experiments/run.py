@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import jax.numpy as jnp
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
@@ -23,6 +24,8 @@ from experiments.screen import Screen
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
 def run(cfg: DictConfig) -> None:
     """A finished run is found again; else it is measured, by one process at a time."""
+    if jnp.result_type(float) != jnp.float64:  # a launcher's process, which did not come in through __main__
+        backend.prepare()
     place, screen = Path(HydraConfig.get().runtime.output_dir), Screen()
     if cfg.task is not None:
         made(cfg.task)(place, screen)

@@ -13,7 +13,8 @@ import pytest
 
 from tests.experiments.multirun import ROOT, command, ledgers, remains, run, same
 
-LONG = ["world.kernel.rate=0.5,0.6", "instantiation.heads=1,2", "reach.steps=3000", "reach.chunk=50"]
+LONG = ["world.kernel.rate=0.5,0.6", "instantiation.heads=1,2", "reach.steps=30000", "reach.chunk=500"]
+# Long enough not to end in the seconds that SLURM leaves a job which it puts back into the queue.
 
 HOUR = 3600
 
