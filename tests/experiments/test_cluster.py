@@ -13,8 +13,8 @@ import pytest
 
 from tests.experiments.multirun import ROOT, command, ledgers, remains, run, same
 
-LONG = ["world.kernel.rate=0.5,0.6", "instantiation.heads=1,2", "reach.steps=30000", "reach.chunk=500"]
 # Long enough not to end in the seconds that SLURM leaves a job which it puts back into the queue.
+LONG = ["world.kernel.rate=0.5,0.6", "instantiation.heads=1,2", "reach.steps=300000", "reach.chunk=3000"]
 
 HOUR = 3600
 
@@ -49,7 +49,11 @@ def half_way(out):
     return found
 
 
-def disturbed(out, multirun, environment):
+REQUEUED = ["scontrol", "requeue"]  # SLURM ends the job's process
+SIGNALLED = ["scancel", "--signal=USR2"]  # as SLURM warns of a time-out or a pre-emption: the job asks to be requeued
+
+
+def disturbed(out, multirun, interrupt, environment):
     """Throws the first job back into the queue and kills the second, each when it is half-way; the array's number."""
     done, began = set(), time.monotonic()
     while len(done) < 2:
@@ -58,21 +62,30 @@ def disturbed(out, multirun, environment):
         for number, process in half_way(out).items():
             if number == "0" and number not in done:
                 (array,) = {path.name.split("_")[0] for path in (out / ".submitit").glob("*_0_log.err")}
-                subprocess.run(["scontrol", "requeue", f"{array}_0"], env=environment, check=True)
+                subprocess.run([*interrupt, f"{array}_0"], env=environment, check=True)
             elif number == "1" and number not in done:
                 os.kill(process, signal.SIGKILL)
             done.add(number)
     return array
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The same multirun on this machine, undisturbed."""
+    out = tmp_path_factory.mktemp("here")
+    assert run(out, *LONG, "hydra/launcher=population").returncode == 0
+    return out
+
+
 @pytest.mark.slow  # a multirun with two jobs, one thrown back into the queue and one killed, and an undisturbed one
-def test_a_multirun_outlives_a_requeued_and_a_killed_job(slurm, tmp_path):
-    out, whole = tmp_path / "cluster", tmp_path / "here"
+@pytest.mark.parametrize("interrupt", [REQUEUED, SIGNALLED], ids=["requeued", "signalled"])
+def test_a_multirun_outlives_a_requeued_and_a_killed_job(interrupt, slurm, whole, tmp_path):
+    out = tmp_path / "cluster"
     asked = command(out, *LONG, "hydra/launcher=population_slurm")
     environment = os.environ | slurm
     with subprocess.Popen(asked, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as multirun:
         try:
-            array = disturbed(out, multirun, environment)
+            array = disturbed(out, multirun, interrupt, environment)
             said = " ".join(multirun.communicate(timeout=HOUR)[1].split())
         finally:
             subprocess.run(["scancel", "--user", "root"], env=environment, check=True)
@@ -81,9 +94,9 @@ def test_a_multirun_outlives_a_requeued_and_a_killed_job(slurm, tmp_path):
     assert f"submitted 2 jobs as {array};" in said and "submitted 1 jobs as" in said
     assert f"job {array}_0: 2 of 2 cells finished" in said
     assert f"job {array}_1 ended without a word" in said
-    starts = (out / ".submitit" / f"{array}_0_0_log.out").read_text().count("Starting with JobEnvironment")
-    assert starts == 2
-    assert run(whole, *LONG, "hydra/launcher=population").returncode == 0
+    log = (out / ".submitit" / f"{array}_0_0_log.out").read_text()
+    assert log.count("Starting with JobEnvironment") == 2
+    assert ("Caught signal SIGUSR2" in log) == (interrupt is SIGNALLED)
     assert len(ledgers(out)) == 4 and same(out, whole)
     assert remains(out) == []
     again = run(out, *LONG, "hydra/launcher=population_slurm", **slurm)
