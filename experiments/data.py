@@ -83,13 +83,17 @@ def _cropped(shape: Shape, key: Key[Array, ""], tokens: Any, law: Any) -> Batch:
 
 
 def corrupt(key: Key[Array, ""], tokens: Int[Array, "batch time"], n: Numbers, vocab: int) -> Int[Array, "batch time"]:
-    """Each token goes through the channel with probability `corruption`."""
-    flip, draw = jax.random.split(key)
-    if n.channel is None:
-        other = jax.random.randint(draw, tokens.shape, 0, vocab, dtype=tokens.dtype)
-    else:
-        other = jax.random.categorical(draw, jnp.log(n.channel)[tokens]).astype(tokens.dtype)
-    return jnp.where(jax.random.uniform(flip, tokens.shape, jnp.float32) < n.corruption, other, tokens)
+    """Each token goes through the channel with probability `corruption`; nothing is drawn where that is zero."""
+
+    def noisy():
+        flip, draw = jax.random.split(key)
+        if n.channel is None:
+            other = jax.random.randint(draw, tokens.shape, 0, vocab, dtype=tokens.dtype)
+        else:
+            other = jax.random.categorical(draw, jnp.log(n.channel)[tokens]).astype(tokens.dtype)
+        return jnp.where(jax.random.uniform(flip, tokens.shape, jnp.float32) < n.corruption, other, tokens)
+
+    return jax.lax.cond(n.corruption > 0, noisy, lambda: tokens)
 
 
 def labels(

@@ -51,9 +51,17 @@ def _gradient_of_w(g: Array, x: Array, w: Any) -> Array:
     return jax.lax.platform_dependent(
         x.reshape(-1, x.shape[-1]),
         g.reshape(-1, g.shape[-1]),
-        cpu=lambda x, g: jax.lax.optimization_barrier(x.T) @ g,
+        cpu=_transposed_first,
         default=lambda x, g: x.T @ g,
     )
+
+
+def _transposed_first(x: Array, g: Array) -> Array:
+    """x^T g, the narrower of the two transposed in memory; barriers, because XLA would undo that."""
+    kept = jax.lax.optimization_barrier
+    if g.shape[1] < x.shape[1]:
+        return kept(kept(g.T) @ x).T
+    return kept(x.T) @ g
 
 
 def _mapped(arguments: Any, axes: Any) -> tuple[Array, int]:

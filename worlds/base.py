@@ -110,12 +110,23 @@ def drawn(world: World, key: Key[Array, ""], length: int) -> tuple[Int[Array, "t
     """The same, always by the world's own filter."""
     world = sized(world, length)
 
-    def step(state, key):
+    def step(state, noise):
         law = world.log_next(state)
-        token = jax.random.categorical(key, law).astype(jnp.int32)
+        token = chosen(noise, law)
         return world.advance(state, token), (token, law)
 
-    return jax.lax.scan(step, world.start(), jax.random.split(key, length))[1]
+    law = jax.eval_shape(world.log_next, world.start())
+    return jax.lax.scan(step, world.start(), noises(key, length, law))[1]
+
+
+def noises(key: Key[Array, ""], length: int, law: Any) -> Float[Array, "time vocab"]:
+    """The randomness of a sequence, Gumbel noise like `law`: all at once, since a CPU makes it slowly step by step."""
+    return jax.vmap(lambda key: jax.random.gumbel(key, law.shape, law.dtype))(jax.random.split(key, length))
+
+
+def chosen(noise: Float[Array, "vocab"], law: Float[Array, "vocab"]) -> Int[Array, ""]:
+    """A token drawn from log probabilities, the one that `jax.random.categorical` draws: the largest of a noisy law."""
+    return jnp.argmax(noise + law).astype(jnp.int32)
 
 
 def log_conditionals(world: World, tokens: Int[Array, "time"]) -> Float[Array, "time vocab"]:

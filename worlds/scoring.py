@@ -63,8 +63,8 @@ def _slopes(quick, primals, tangents):
 
 def drawn(world: Any, key: Key[Array, ""], length: int) -> tuple[Int[Array, "time"], Float[Array, "time vocab"]]:
     """One sequence and the conditionals that it was drawn from: in plain numbers, or where unsafe by the filter."""
-    choose = lambda key, logs: jax.random.categorical(key, logs).astype(jnp.int32)  # noqa: E731
-    tokens, logs, unsafe = _walked(world, choose, jax.random.split(key, length))
+    law = jax.ShapeDtypeStruct(world.transition.shape[:1], world.initial.dtype)
+    tokens, logs, unsafe = _walked(world, base.chosen, base.noises(key, length, law))
     data, kind = jax.random.key_data(key), jax.random.key_impl(key)
 
     def filtered(one):

@@ -72,7 +72,7 @@ def _run(cache: Path, out: Path, *words: str) -> float:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_", "NOUMENA_"))}
     began = time.time()
     done = subprocess.run(
-        [sys.executable, "-m", "experiments.run", *CELL, *words, place],
+        [sys.executable, "-m", "experiments.run", *words, *CELL, place],
         env=environment | {"XDG_CACHE_HOME": str(cache)},
         capture_output=True,
         text=True,

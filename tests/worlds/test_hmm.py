@@ -204,13 +204,15 @@ def test_no_quick_form_trusts_itself_where_operators_have_signs(form):
     assert not jax.jit(form)(hmm.mess3(0.15, 0.6), word)[1]
 
 
-LARGE = hmm.random_hmm(20, 3, 0.5, seed=0)
-SAYS, MOVES = np.random.default_rng(1).dirichlet(np.ones(3), 20).T, np.asarray(LARGE.transition).sum(0)
+LARGE = hmm.random_hmm(grouped.STATES, 3, 0.5, seed=0)
+SAYS = np.random.default_rng(1).dirichlet(np.ones(3), grouped.STATES).T
+MOVES = np.asarray(LARGE.transition).sum(0)
+NEARLY = 1 + 1e-6 * np.eye(grouped.STATES)[:3, :, None]
 FACTORS = {  # large worlds: without a common factor, with one before or after what is said, and with all but one
     "none": LARGE,
     "speak, move": LARGE.replace(transition=jnp.asarray(SAYS[:, :, None] * MOVES)),
     "move, speak": LARGE.replace(transition=jnp.asarray(MOVES * SAYS[:, None, :])),
-    "nearly": LARGE.replace(transition=jnp.asarray(SAYS[:, :, None] * MOVES * (1 + 1e-6 * np.eye(20)[:3, :, None]))),
+    "nearly": LARGE.replace(transition=jnp.asarray(SAYS[:, :, None] * MOVES * NEARLY)),
 }
 
 
@@ -229,7 +231,7 @@ def test_many_sequences_of_a_large_world_at_once_are_scored_as_by_the_filter(nam
 def test_groups_take_every_row_through_the_operator_of_its_token(counts):
     random = np.random.default_rng(0)
     tokens = random.permutation(np.repeat(np.arange(3, dtype=np.int32), counts))
-    rows, moves = random.random((40, 16)), random.random((3, 16, 5))
+    rows, moves = random.random((40, grouped.STATES)), random.random((3, grouped.STATES, 5))
     found = jax.jit(jax.vmap(grouped.moved, (0, 0, None)))(rows, tokens, moves)
     np.testing.assert_allclose(found, np.einsum("rs,rst->rt", rows, moves[tokens]), rtol=1e-14, atol=0)
     each = jax.vmap(jax.vmap(grouped.moved, (0, 0, None)), (0, None, 0))  # worlds mapped too
@@ -245,6 +247,13 @@ def test_draws_are_those_of_the_filter_from_the_same_keys(name):
     expected, filter_laws = jax.jit(jax.vmap(lambda key: base.drawn(world, key, 12)))(keys)
     np.testing.assert_array_equal(tokens, expected)
     np.testing.assert_allclose(laws, filter_laws, rtol=0, atol=EXACT)
+
+
+def test_a_sequence_is_drawn_as_jax_draws_each_of_its_tokens():
+    law = jnp.log(jnp.asarray([0.2, 0.0, 0.5, 0.3]))
+    noise, keys = base.noises(jax.random.key(1), 50, law), jax.random.split(jax.random.key(1), 50)
+    drawn = jax.vmap(base.chosen, (0, None))(noise, law)
+    np.testing.assert_array_equal(drawn, jax.vmap(lambda key: jax.random.categorical(key, law))(keys))
 
 
 def test_plain_numbers_know_when_they_lose_something():
