@@ -49,15 +49,17 @@ def spread(function: Callable[..., Any], *, over: str = "member", grid: Mesh | N
     """
     devices = jax.local_devices()
     mesh = grid or jax.make_mesh((len(devices),), (over,), (jax.sharding.AxisType.Auto,), devices=devices)
-    one_by_one = devices[0].platform == "cpu"
 
     def many(shared: Any, items: Any) -> Any:
-        if one_by_one:
-            return jax.lax.map(lambda item: function(shared, item), items)
-        return jax.vmap(function, (None, 0))(shared, items)
+        return mapped(lambda item: function(shared, item), items)
 
     split, whole = PartitionSpec(over), PartitionSpec()
     return jax.shard_map(many, mesh=mesh, in_specs=(whole, split), out_specs=split, check_vma=False)
+
+
+def mapped(function: Callable[[Any], Any], items: Any) -> Any:
+    """function(item) for each of the leading axis, within a device: one after another on a CPU, elsewhere at once."""
+    return jax.lax.map(function, items) if jax.default_backend() == "cpu" else jax.vmap(function)(items)
 
 
 def padded(items: Any) -> tuple[Any, int]:

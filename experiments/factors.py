@@ -121,7 +121,7 @@ def cells(cell: "Cell", floor: Any, params: Any, work: Path, screen: "Screen") -
     for n, (shape, group) in enumerate(groups.items()):
         trained, diverged = _trained(cell, shape, group, work / f"ladder-{n}.npz", screen)
         weights, lost = weights | trained, lost | diverged
-    found = {names: _measured(cell, floor, own) for names, own in weights.items()}
+    found = {names: measuring.weights(cell.spec, own, floor) for names, own in weights.items()}
     excess = {(names, seed): m.mean().value for names, row in found.items() for seed, m in enumerate(row)}
     names, seed = min(excess, key=lambda at: excess[at])
     best = f"ladder {label(names)}, seed {seed}", jax.tree.map(lambda x: x[seed], weights[names])
@@ -153,10 +153,6 @@ def _trained(
         names: {n % count: step for n, step in diverged.items() if n // count == i} for i, names in enumerate(group)
     }
     return weights, {names: steps for names, steps in lost.items() if steps}
-
-
-def _measured(cell: "Cell", floor: Any, params: Any) -> list[Measured]:
-    return measuring.measure(measuring.network(cell.spec, params), floor.functional, floor.truth)
 
 
 def label(names: Names) -> str:

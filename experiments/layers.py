@@ -134,8 +134,7 @@ def watch(cell: Cell, floor: Floor) -> fit.Watch:
     moments = np.unique(np.geomspace(1, cell.reals.steps, MOMENTS).round().astype(int))
 
     def by_position(params: Any) -> Float[np.ndarray, "member time"]:
-        found = measuring.measure(measuring.network(cell.spec, params), floor.functional, floor.truth)
-        return np.stack([member.by_position() for member in found])
+        return np.stack([member.by_position() for member in measuring.weights(cell.spec, params, floor)])
 
     return fit.Watch([0, *moments.tolist()], by_position)
 
@@ -204,11 +203,10 @@ def measure(
         for done, (length, floor) in enumerate(floors.items(), 1):
             seeds, others = [], {}
             if defined(cell, length):
-                both = [trained.params] + [jax.tree.map(lambda x: x[None], p) for p in witnesses[length].params]
-                stacked = jax.tree.map(lambda *x: jnp.concatenate(x), *both)
-                found = measuring.measure(measuring.network(cell.spec, stacked), floor.functional, floor.truth)
-                seeds = found[: cell.seeds]
-                others = dict(zip(witnesses[length].names, found[cell.seeds :], strict=True))
+                seeds = measuring.weights(cell.spec, trained.params, floor)
+                for label, params in zip(witnesses[length].names, witnesses[length].params, strict=True):
+                    alone = jax.tree.map(lambda x: x[None], params)  # one program, however many there are
+                    (others[label],) = measuring.weights(cell.spec, alone, floor)
             rungs[length] = Rungs(
                 name(cell, length),
                 floor.loss,

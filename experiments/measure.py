@@ -15,7 +15,7 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Array, Float, Int
 
-from experiments.backend import padded, spread
+from experiments.backend import mapped, padded, spread
 from experiments.reach import kl
 from models.base import pure
 from worlds.base import Functional, World, entropy, log_conditionals
@@ -136,7 +136,10 @@ def _streamed(spec, params, rows):
 
 
 def _each(function, params, rows):
-    return spread(jax.vmap(jax.vmap(function, (None, 0)), (0, None)), over="sequence")(params, rows)
+    def members(params, rows):
+        return mapped(lambda own: jax.vmap(lambda row: function(own, row))(rows), params)
+
+    return spread(members, over="sequence")(params, rows)
 
 
 def measure(
@@ -152,6 +155,11 @@ def measure(
     ]
     joined = (tuple(np.concatenate(x) for x in zip(*member, strict=True)) for member in zip(*parts, strict=True))
     return [Measured(excess, control, functional) for excess, control in joined]
+
+
+def weights(spec: Any, params: Any, floor: Any) -> list[Measured]:
+    """Each member of some parameters, stacked, along the sequences of a floor, `layers.Floor`."""
+    return measure(network(spec, params), floor.functional, floor.truth)
 
 
 def _compare(said, truth, tokens, enumerated):

@@ -6,6 +6,7 @@ sampling and scoring cannot disagree. Arrays follow the world's own float type: 
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
@@ -212,8 +213,14 @@ def functional(
         return Functional(jnp.asarray(tokens), jnp.exp(jnp.asarray(logs)), position, True)
     if sequences < 2:
         raise ValueError(f"functional: an interval needs at least 2 sequences, but got {sequences}")
-    tokens = jax.vmap(sample, (None, 0, None))(world, jax.random.split(key, sequences), length)
+    tokens = samples(world, jax.random.split(key, sequences), length)
     return Functional(tokens, jnp.full(sequences, 1 / sequences), position, False)
+
+
+@partial(jax.jit, static_argnums=2)  # here, so that a world of the same shape compiles once
+def samples(world: World, keys: Key[Array, "sequence"], length: int) -> Int[Array, "sequence time"]:
+    """Draws a sequence for each key."""
+    return jax.vmap(lambda key: sample(world, key, length))(keys)
 
 
 def prefixes(
@@ -238,7 +245,7 @@ def prefixes(
         yield tokens, logs, state
 
 
-@jax.jit  # here, so that a world of the same shape compiles once
+@jax.jit
 def _following(world: World, state: State) -> Float[Array, "prefix vocab"]:
     return jax.vmap(world.log_next)(state)
 

@@ -102,9 +102,9 @@ def _products(size: Size, multiply: Callable[[Any, Any], jax.Array]) -> Callable
         for _ in range(size.layers):
             for m in matrices:
                 y, back = jax.vjp(multiply, x[..., : len(m)], m)
-                of_x, of_m = back(y)
+                of_x, of_m = back(x[..., : m.shape[1]])  # not y, from which XLA would need one product less
                 grads.append(of_m)
-                rest += of_x.mean()
+                rest += y.mean() + of_x.mean()
                 x = x + rest  # so that layers are not one
         return grads, rest
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from worlds.base import Functional, World, estimate, log_conditionals, sample
+from worlds.base import Functional, World, estimate, log_conditionals, samples
 from worlds.quantity import Quantity, undefined
 
 Predict = Callable[[Int[Array, "sequence time"]], Float[np.ndarray, "member sequence time vocab"]]
@@ -163,12 +163,7 @@ def laws(world: World, tokens: Int[np.ndarray, "sequence time"]) -> Float[np.nda
 
 def documents(world: World, key: Key[Array, ""], count: int, length: int) -> Int[np.ndarray, "document time"]:
     """Independent draws of the world from its start."""
-    return np.asarray(_documents(world, jax.random.split(key, count), length))
-
-
-@jax.jit(static_argnums=2)
-def _documents(world: World, keys: Key[Array, "document"], length: int) -> Int[Array, "document time"]:
-    return jax.vmap(sample, (None, 0, None))(world, keys, length)
+    return np.asarray(samples(world, jax.random.split(key, count), length))
 
 
 def mean(values: Float[np.ndarray, "document"], weight: Float[np.ndarray, "document"] | None = None) -> Quantity:

@@ -23,6 +23,7 @@ TRANSFORMS = {
     "value": lambda f: f(X, W),
     "grad": lambda f: jax.grad(f, (0, 1))(X, W),
     "grad of a mapped sum": lambda f: jax.grad(lambda x, w: jax.vmap(f, (0, None))(x, w).sum(), (0, 1))(X, W),
+    "grad, fewer written than read": lambda f: jax.grad(f, (0, 1))(X, W[:, :2]),
     "mapped grad": lambda f: jax.vmap(jax.grad(f, (0, 1)), (0, None))(X, W),
     "grad, members": lambda f: jax.vmap(jax.grad(f, (0, 1)), (None, 0))(X, jnp.stack([W, 2 * W])),
     "members of mapped": lambda f: jax.vmap(jax.vmap(jax.grad(f, 1), (0, None)), (None, 0))(X, jnp.stack([W, 2 * W])),
