@@ -41,8 +41,8 @@ class Shape:
       average: of the weights that are evaluated: "none" (the last), "ema" or "tail" (the mean of the last steps).
       precision: the float type that weights are rounded to after each step; "full" is the network's own.
       chunk: steps between checkpoints.
-      micro: sequences whose gradients are computed at once and then added up (activations stay in the cache of a CPU
-        core); 0 means the whole batch.
+      micro: sequences whose gradients are computed at once and then added up; 0 means the whole batch, and null so many
+        as a CPU core's cache holds the activations of (`reach.together`), elsewhere the whole batch.
     """
 
     batch: int = 64
@@ -55,7 +55,7 @@ class Shape:
     average: str = "none"
     precision: str = "full"
     chunk: int = 100
-    micro: int = 0
+    micro: int | None = None
 
     def __post_init__(self):
         for name in ("batch", "length", "chunk"):
@@ -72,8 +72,9 @@ class Shape:
             raise ValueError(
                 f"reach: epochs need a number of sequences that batch {self.batch} divides, but got {self.sequences}"
             )
-        if self.micro < 0 or (self.micro and self.batch % self.micro):
-            raise ValueError(f"reach: micro must divide batch {self.batch} (or be 0 for all), but is {self.micro}")
+        micro = self.micro or 0
+        if micro < 0 or (micro and self.batch % micro):
+            raise ValueError(f"reach: micro must divide batch {self.batch} (or be 0 for all), but is {micro}")
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def fit(
       watch: what to measure on the way.
       report: called after each chunk.
     """
-    hosts.check(shape.batch, shape.micro)
+    hosts.check(shape.batch, shape.micro or 0)
     lengths = np.broadcast_to(np.asarray(numbers.steps, int), len(data))
     place, back = dealt(lengths)  # where members are, so that the devices share the work
     shared, own = _divided(world, numbers, place)

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, and what each way of saving some of it gives, on one core.
+"""Where the time of a training step goes, and what each way of saving some of it gives, on every core at once.
 
 Products and attention, forward and backward, are timed at the shapes and in the micro-batches of a step of each size
 of trainings.py, beside the gradient of a whole step: their shares of it say what is left to norms, activations, adding
@@ -17,6 +17,7 @@ import numpy as np
 
 from experiments import data, reach
 from experiments.alchemy import Shape, numbers
+from experiments.backend import spread
 from experiments.bench.cases import CALLS
 from experiments.bench.found import Found, beside, seconds
 from experiments.bench.trainings import REALS, SIZES, Size
@@ -83,12 +84,17 @@ def _rows(size: Size, *features: int) -> jax.Array:
 def _added(part: Callable[..., Any], rows: jax.Array, *fixed: Any) -> Callable[[], Any]:
     """The sum of part(rows of a micro-batch, *fixed) over all of them, as one program."""
 
-    @jax.jit
     def whole(rows, *fixed):
         zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(part, rows[0], *fixed))
         return jax.lax.scan(lambda sums, x: (jax.tree.map(jnp.add, sums, part(x, *fixed)), None), zero, rows)[0]
 
-    return functools.partial(whole, rows, *fixed)
+    return _everywhere(whole, rows, *fixed)
+
+
+def _everywhere(function: Callable[..., Any], *given: Any) -> Callable[[], Any]:
+    """The same on each device, as members of a population train: one alone would borrow the other's core."""
+    run = jax.jit(spread(lambda given, _: function(*given)))
+    return functools.partial(run, given, jnp.arange(jax.local_device_count()))
 
 
 def _products(size: Size, multiply: Callable[[Any, Any], jax.Array]) -> Callable[[], Any]:
@@ -139,5 +145,8 @@ def _step(size: Size) -> Callable[[], Any]:
     none, step = jnp.zeros((0, size.length), jnp.int32), jnp.zeros((), jnp.int32)
     drawn = jax.jit(lambda key: data.batch(shape, world, n, key, step, none, step[None][:0]))(jax.random.key(0))
     params = jax.jit(network.init)(jax.random.key(0))
-    run = jax.jit(lambda params, drawn: reach.gradient(network, shape, n, params, drawn, jax.random.key(1), step)[0])
-    return functools.partial(run, params, drawn)
+
+    def gradient(params, drawn):
+        return reach.gradient(network, shape, n, params, drawn, jax.random.key(1), step)[0]
+
+    return _everywhere(gradient, params, drawn)

@@ -9,7 +9,7 @@ from experiments import fit, streams
 from experiments.alchemy import Reals, Shape, numbers
 from experiments.data import Batch, corrupt
 from experiments.optimisers import factor
-from experiments.reach import gradient, initial, kl
+from experiments.reach import gradient, initial, kl, together
 from models.base import pure
 from tests.experiments.smallest import SHAPE, SPEC, WORLD, keys
 from worlds.base import cast, sample_with_law
@@ -113,6 +113,17 @@ def test_micro_batches_change_nothing_but_rounding(batch):
     parts, sums = step_gradient(Shape(batch=8, length=6, micro=2), REALS, tokens, tokens, law)
     for a, b in zip(jax.tree.leaves((whole, curve)), jax.tree.leaves((parts, sums)), strict=True):
         assert np.allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("size", "length", "count"), [(64, 32, 16), (64, 64, 8), (32, 256, 2), (61, 32, 61), (4, 4, 4)]
+)
+def test_a_core_takes_as_many_sequences_at_once_as_divide_the_batch_and_fit_its_cache(size, length, count, monkeypatch):
+    assert together(Shape(batch=size, length=length), size) == count
+    assert together(Shape(batch=size, length=length, micro=0), size) == size
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert together(Shape(batch=size, length=length), size) == size
+    assert together(Shape(batch=size, length=length, micro=1), size) == 1
 
 
 def test_soft_labels_are_the_mean_of_hard_ones(batch):
