@@ -5,7 +5,7 @@ and three methods; sampling, scoring and floors are the free functions below, wr
 sampling and scoring cannot disagree. Arrays follow the world's own float type: float64 under `jax_enable_x64`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -111,18 +111,27 @@ def drawn(world: World, key: Key[Array, ""], length: int) -> tuple[Int[Array, "t
     """The same, always by the world's own filter."""
     world = sized(world, length)
 
-    def step(state, noise):
+    law = jax.eval_shape(world.log_next, world.start())
+    along, noise = noises(key, length, law)
+
+    def step(state, item):
         law = world.log_next(state)
-        token = chosen(noise, law)
+        token = chosen(noise(item), law)
         return world.advance(state, token), (token, law)
 
-    law = jax.eval_shape(world.log_next, world.start())
-    return jax.lax.scan(step, world.start(), noises(key, length, law))[1]
+    return jax.lax.scan(step, world.start(), along)[1]
 
 
-def noises(key: Key[Array, ""], length: int, law: Any) -> Float[Array, "time vocab"]:
-    """The randomness of a sequence, Gumbel noise like `law`: all at once, since a CPU makes it slowly step by step."""
-    return jax.vmap(lambda key: jax.random.gumbel(key, law.shape, law.dtype))(jax.random.split(key, length))
+AT_ONCE = 2048  # numbers of a sequence's noise; more would leave a CPU's cache, and need room
+
+
+def noises(key: Key[Array, ""], length: int, law: Any) -> tuple[Array, Callable[[Array], Array]]:
+    """(an item for each token, item -> Gumbel noise like `law`), from a key for each token.
+
+    Noise is made at once where there is little of it: a CPU makes it slowly step by step.
+    """
+    keys, own = jax.random.split(key, length), lambda key: jax.random.gumbel(key, law.shape, law.dtype)
+    return (jax.vmap(own)(keys), lambda noise: noise) if length * law.size <= AT_ONCE else (keys, own)
 
 
 def chosen(noise: Float[Array, "vocab"], law: Float[Array, "vocab"]) -> Int[Array, ""]:

@@ -64,7 +64,8 @@ def _slopes(quick, primals, tangents):
 def drawn(world: Any, key: Key[Array, ""], length: int) -> tuple[Int[Array, "time"], Float[Array, "time vocab"]]:
     """One sequence and the conditionals that it was drawn from: in plain numbers, or where unsafe by the filter."""
     law = jax.ShapeDtypeStruct(world.transition.shape[:1], world.initial.dtype)
-    tokens, logs, unsafe = _walked(world, base.chosen, base.noises(key, length, law))
+    along, noise = base.noises(key, length, law)
+    tokens, logs, unsafe = _walked(world, lambda item, logs: base.chosen(noise(item), logs), along)
     data, kind = jax.random.key_data(key), jax.random.key_impl(key)
 
     def filtered(one):

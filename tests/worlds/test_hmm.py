@@ -249,10 +249,13 @@ def test_draws_are_those_of_the_filter_from_the_same_keys(name):
     np.testing.assert_allclose(laws, filter_laws, rtol=0, atol=EXACT)
 
 
-def test_a_sequence_is_drawn_as_jax_draws_each_of_its_tokens():
+@pytest.mark.parametrize("at_once", [200, 199])
+def test_a_sequence_is_drawn_as_jax_draws_each_of_its_tokens(at_once, monkeypatch):
+    monkeypatch.setattr(base, "AT_ONCE", at_once)
     law = jnp.log(jnp.asarray([0.2, 0.0, 0.5, 0.3]))
-    noise, keys = base.noises(jax.random.key(1), 50, law), jax.random.split(jax.random.key(1), 50)
-    drawn = jax.vmap(base.chosen, (0, None))(noise, law)
+    along, noise = base.noises(jax.random.key(1), 50, law)
+    drawn = jax.vmap(lambda item: base.chosen(noise(item), law))(along)
+    keys = jax.random.split(jax.random.key(1), 50)
     np.testing.assert_array_equal(drawn, jax.vmap(lambda key: jax.random.categorical(key, law))(keys))
 
 
